@@ -1,0 +1,54 @@
+"""kphys: every network of a machine-learning lecture course as one call that returns a Keras model, ready to fit."""
+
+import importlib
+import os
+from typing import Any
+
+_KERAS_BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+if _KERAS_BACKEND != "tensorflow":
+    raise ImportError(
+        f"kphys trains with TensorFlow, but the environment variable KERAS_BACKEND is {_KERAS_BACKEND!r}: set "
+        "KERAS_BACKEND=tensorflow, or unset it, before Python starts."
+    )
+
+import keras  # noqa: E402
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"kphys trains with TensorFlow, but Keras is set to {keras.backend.backend()!r} in "
+        f"{os.path.expanduser('~/.keras/keras.json')}: set KERAS_BACKEND=tensorflow before Python starts."
+    )
+
+__version__ = "0.1.0"
+
+# Public name -> the module that holds it, imported at first use.
+_HOMES = {
+    "mlp_classifier": "kphys.models.dense",
+    "mlp_regressor": "kphys.models.dense",
+    "cnn_classifier": "kphys.models.convolutional",
+    "cnn_regressor": "kphys.models.convolutional",
+    "rnn_classifier": "kphys.models.recurrent",
+    "rnn_regressor": "kphys.models.recurrent",
+    "evaluate_classifier": "kphys.evaluation",
+    "evaluate_regressor": "kphys.evaluation",
+    "cross_validate": "kphys.evaluation",
+}
+_MODULES = ("callbacks", "datasets", "evaluation", "models")
+__all__ = [*_HOMES, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"kphys.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kphys' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# From here on Keras knows the classes that files of models name.
+for _module in ("kphys.models._heads", "kphys.models._periodic"):
+    importlib.import_module(_module)
