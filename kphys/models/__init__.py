@@ -1,0 +1,1 @@
+"""The builders of what learns from `fit(x, y)`."""

@@ -1,0 +1,179 @@
+"""One pass over the arrays given to `fit`, before anything is trained: can the model learn from this data?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kphys.models._heads import Head
+
+_ELEMENTS_AT_ONCE = 4_194_304  # Bounds the memory that the check adds.
+
+
+def check_arrays(
+    head: Head | None,
+    input_shape: tuple[int | None, ...],
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    names: tuple[str, str, str] = ("x", "y", "sample_weight"),
+) -> None:
+    """Raises an error that says what is wrong with `x`, `y` and `sample_weight`, where and how to mend it.
+
+    Data sets, generators and loaders are passed over, as they may be readable only once. Targets are held against
+    `head`; with `None` (the user has compiled another loss) only their number and finiteness is checked.
+    """
+    if not _is_array(x):
+        return
+    x = _numeric(names[0], x)
+    _check_input_shape(names[0], x, input_shape)
+    if y is None:
+        raise ValueError(f"`{names[1]}` is missing: give one target for each of the {len(x)} samples of `{names[0]}`.")
+    y = _numeric(names[1], y)
+    _check_length(names, 1, y, x)
+    _check_finite(names[0], x)
+    _check_finite(names[1], y)
+    if head is not None:
+        steps = x.shape[1:2] if head.sequences else ()
+        _TARGET_CHECKS[head.task.targets](names[1], y, (len(x), *steps), head)
+    if sample_weight is not None:
+        sample_weight = _numeric(names[2], sample_weight)
+        _check_length(names, 2, sample_weight, x)
+        _check_finite(names[2], sample_weight)
+
+
+def _is_array(x: Any) -> bool:
+    # A list is let through to `_numeric`, which says what to do with it.
+    return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__"))
+
+
+def _numeric(name: str, value: Any) -> np.ndarray:
+    if not _is_array(value) or isinstance(value, (list, tuple)):
+        raise TypeError(f"`{name}` must be an array, got {type(value).__name__}: pass np.asarray({name}).")
+    array = keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
+    # "V" is what NumPy makes of bfloat16.
+    if array.dtype.kind not in "biufV":
+        raise TypeError(
+            f"`{name}` must hold real numbers, got dtype {array.dtype}: turn it into numbers first, "
+            f"for example with {name}.astype('float32')."
+        )
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"`{name}` must hold at least one sample, got an array of shape {array.shape}.")
+    return array
+
+
+def _check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, ...]) -> None:
+    got = x.shape[1:]
+    if got == () and input_shape == (1,):
+        return  # Keras adds the axis.
+    if len(got) == len(input_shape) and all(b is None or a == b for a, b in zip(got, input_shape, strict=True)):
+        return
+    mend = ""
+    if (*got, 1) == input_shape:
+        mend = f": add the last axis with {name}[..., None]"
+    elif x.shape == input_shape:
+        mend = f": one sample needs a batch axis, {name}[None]"
+    expected = ", ".join(map(str, ("samples", *input_shape)))
+    raise ValueError(f"`{name}` must have the shape ({expected}), got {x.shape}{mend}.")
+
+
+def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
+    if len(array) != len(x):
+        raise ValueError(
+            f"`{names[0]}` and `{names[index]}` must have the same length, got {len(x)} and {len(array)} samples."
+        )
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind in "biu":
+        return
+    rows = max(1, _ELEMENTS_AT_ONCE * len(array) // array.size)
+    count, first = 0, None
+    for start in range(0, len(array), rows):
+        # Keras trains in float32: a float64 beyond its range arrives as infinity.
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(array[start : start + rows].astype("float32", copy=False))
+        if bad.any():
+            count += int(bad.sum())
+            first = _index(bad, start) if first is None else first
+    if first is not None:
+        raise ValueError(
+            f"`{name}` must be finite in float32: {count} of its {array.size} values are NaN or infinite, the first "
+            f"is {name}[{', '.join(map(str, first))}] = {array[first]}. Drop or repair these samples."
+        )
+
+
+def _index(bad: np.ndarray, start: int) -> tuple[int, ...]:
+    row, *rest = (int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
+    return (row + start, *rest)
+
+
+def _refuse_missing_axis(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+    # Keras would take time for the axis of outputs, average over it, and break on masks and weights of single steps.
+    if head.sequences and head.outputs == 1 and y.shape == leading:
+        raise ValueError(
+            f"`{name}` must have the shape {(*leading, 1)}, one value for every time step, got {y.shape}: "
+            f"add the last axis with {name}[..., None]."
+        )
+
+
+def _check_labels(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+    """Integer labels from 0, one a sample (or a time step): `(samples,)` or `(samples, 1)`."""
+    _refuse_missing_axis(name, y, leading, head)
+    if y.shape == (*leading, head.classes) and y.shape != (*leading, 1):
+        raise ValueError(
+            f"`{name}` must hold integer labels of shape {leading}, got {y.shape}, which looks one-hot: "
+            f"pass {name}.argmax(axis=-1), or build with multilabel=True if a sample has several labels."
+        )
+    if y.shape not in (leading, (*leading, 1)):
+        raise ValueError(f"`{name}` must hold one integer label each, shape {leading}, got {y.shape}.")
+    if y.dtype.kind not in "biu":
+        fractional = y != np.floor(y)
+        if fractional.any():
+            first = _index(fractional, 0)
+            raise ValueError(
+                f"`{name}` must hold integer labels, got {y[first]} at {name}[{', '.join(map(str, first))}]: "
+                "for real-valued targets build a regressor."
+            )
+    low, high = y.min(), y.max()
+    if low < 0 or high >= head.classes:
+        worst = int(high if high >= head.classes else low)
+        mend = f"relabel them 0 to {head.classes - 1}"
+        if low >= 0:
+            mend += f", or pass num_classes={worst + 1}"
+        raise ValueError(f"`num_classes` is {head.classes}, but the labels `{name}` hold class {worst}: {mend}.")
+
+
+def _check_indicators(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+    """One number from 0 to 1 for every label: `(samples, labels)`."""
+    expected = (*leading, head.classes)
+    if y.shape != expected and not (head.classes == 1 and y.shape == leading):
+        mend = ""
+        if y.shape in (leading, (*leading, 1)):
+            mend = (
+                f": integer labels become indicators with np.eye({head.classes})[{name}]; "
+                "for one class a sample, build without multilabel"
+            )
+        raise ValueError(f"`{name}` must hold 0 or 1 for each label, shape {expected}, got {y.shape}{mend}.")
+    outside = (y < 0) | (y > 1)
+    if outside.any():
+        first = _index(outside, 0)
+        where = ", ".join(map(str, first))
+        raise ValueError(f"`{name}` must hold 0 or 1 for each label, got {y[first]} at {name}[{where}].")
+
+
+def _check_real(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+    """One number for every output: `(samples, outputs)`, or `(samples,)` for one output."""
+    _refuse_missing_axis(name, y, leading, head)
+    expected = (*leading, head.outputs)
+    if y.shape == expected or (head.outputs == 1 and y.shape == leading):
+        return
+    mend = ""
+    if y.ndim == len(expected):
+        mend = f", or build with num_outputs={y.shape[-1]}"
+    raise ValueError(f"`{name}` must have the shape {expected}, got {y.shape}: reshape it{mend}.")
+
+
+_TARGET_CHECKS = {"labels": _check_labels, "indicators": _check_indicators, "real": _check_real}

@@ -1,0 +1,41 @@
+"""Family, device -> `jit_compile`, `steps_per_execution`, with the measurement behind each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Execution(NamedTuple):
+    """How a compiled model runs: through XLA or not, and how many batches one call trains on."""
+
+    jit_compile: bool | str
+    steps_per_execution: int
+
+
+# Measured with benchmarks/ on two x86-64 cores, as a ratio to Keras' defaults (no XLA, one step a call):
+#   dense          32 steps 1.7, XLA 1.4, both 3 to 4: small matrices, the time is in the calls between them.
+#   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's.
+#   recurrent      32 steps 1.3, XLA 1.0, and XLA traces long.
+# On a GPU nothing has been measured yet: Keras' own choice of XLA, which keeps cuDNN's recurrent kernels.
+_SETTINGS = {
+    ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
+    ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
+    ("recurrent", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
+    ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("convolutional", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("recurrent", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+}
+
+
+# Under a strategy of several replicas neither works in Keras 3.15: both end in a graph execution error.
+_REPLICATED = Execution(jit_compile=False, steps_per_execution=1)
+
+
+def execution(family: str) -> Execution:
+    """Gives the settings of `family` on the device, or the strategy, that the model is built for."""
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return _REPLICATED
+    device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    return _SETTINGS[family, device]

@@ -1,0 +1,278 @@
+"""Task -> output layer, loss, metrics: one table for every classifier and regressor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from kphys import _arguments
+
+LOG_VARIANCE_BOUND = 20.0
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+@keras.saving.register_keras_serializable("kphys")
+class GaussianHead(keras.layers.Layer):
+    """Turns `2 k` numbers into means and variances, `(…, k, 2)`.
+
+    The log-variance is `b tanh(r / b)` of the raw number r with b = 20, so that the variance stays within e^±20 of
+    the target's own and neither it nor its inverse can overflow. `mean` and `variance` are the target's moments,
+    which put the outputs into its units.
+    """
+
+    def __init__(self, mean: Sequence[float], variance: Sequence[float], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.mean = list(mean)
+        # Keras' own Normalization has the same floor under the standard deviation.
+        self.variance = [max(value, keras.config.epsilon() ** 2) for value in variance]
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        width = len(self.mean)
+        mean = inputs[..., :width]
+        log_variance = LOG_VARIANCE_BOUND * ops.tanh(inputs[..., width:] / LOG_VARIANCE_BOUND)
+        scale = np.asarray(self.variance, "float32")
+        mean = mean * np.sqrt(scale) + np.asarray(self.mean, "float32")
+        return ops.stack([mean, ops.exp(log_variance) * scale], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], len(self.mean), 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": self.mean, "variance": self.variance}
+
+
+def _like_mean(y_true: Any, y_pred: Any) -> Any:
+    """Gives the targets the shape of the predicted means: `(batch,)` becomes `(batch, 1)`."""
+    return ops.reshape(ops.cast(y_true, y_pred.dtype), ops.shape(y_pred)[:-1])
+
+
+@keras.saving.register_keras_serializable("kphys")
+class GaussianNLL(keras.losses.Loss):
+    """The negative log-likelihood of a Gaussian, ½ [ln 2πσ² + (y − μ)²/σ²], averaged over the outputs.
+
+    Reference: Nix and Weigend, 1994, "Estimating the mean and variance of the target probability distribution".
+    """
+
+    def __init__(self, name: str = "gaussian_nll", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        mean, variance = y_pred[..., 0], ops.maximum(y_pred[..., 1], np.finfo("float32").tiny)
+        pull_squared = ops.square(_like_mean(y_true, y_pred) - mean) / variance
+        return ops.mean(0.5 * (LOG_TWO_PI + ops.log(variance) + pull_squared), axis=-1)
+
+
+def _weights_by_step(values: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """Gives one weight for each sample, or time step, of `values`: what was given times the mask of `y_pred`.
+
+    Keras' AUC and RMSE pass over the mask, and its AUC takes weights of the samples of a sequence for weights of its
+    steps: padded steps would count.
+    """
+    weights = ops.ones_like(values[..., 0])
+    if sample_weight is not None:
+        sample_weight = ops.cast(sample_weight, weights.dtype)
+        if len(sample_weight.shape) > len(weights.shape):
+            sample_weight = ops.squeeze(sample_weight, -1)
+        while len(sample_weight.shape) < len(weights.shape):
+            sample_weight = ops.expand_dims(sample_weight, -1)
+        weights = weights * sample_weight
+    mask = getattr(y_pred, "_keras_mask", None)
+    return weights if mask is None else weights * ops.cast(mask, weights.dtype)
+
+
+@keras.saving.register_keras_serializable("kphys")
+class SequenceAUC(keras.metrics.AUC):
+    """The area under the ROC curve over all time steps that are not padding."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        weights = ops.reshape(_weights_by_step(y_pred, y_pred, sample_weight), (-1,))
+        width = y_pred.shape[-1]
+        super().update_state(ops.reshape(y_true, (-1, width)), ops.reshape(y_pred, (-1, width)), weights)
+
+
+@keras.saving.register_keras_serializable("kphys")
+class OneVersusRestAUC(keras.metrics.AUC):
+    """The area under the ROC curve of each class against the rest, averaged over the classes; integer labels.
+
+    Reference: Hand and Till, 2001, "A simple generalisation of the area under the ROC curve for multiple class
+    classification problems".
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        weights = ops.reshape(_weights_by_step(y_pred, y_pred, sample_weight), (-1,))
+        classes = y_pred.shape[-1]
+        labels = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), classes)
+        super().update_state(labels, ops.reshape(y_pred, (-1, classes)), weights)
+
+    def result(self) -> Any:
+        # A class that none, or all, of the samples belong to has no curve; Keras counts it as an area of zero.
+        members = self.true_positives[0] + self.false_negatives[0]
+        others = self.false_positives[0] + self.true_negatives[0]
+        curves = ops.sum(ops.cast(ops.logical_and(members != 0, others != 0), "float32"))
+        return super().result() * self.num_labels / ops.maximum(curves, 1.0)
+
+
+@keras.saving.register_keras_serializable("kphys")
+class SequenceRootMeanSquaredError(keras.metrics.RootMeanSquaredError):
+    """The root mean squared error over all time steps that are not padding."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        weights = _weights_by_step(y_pred, y_pred, sample_weight)
+        super().update_state(ops.reshape(y_true, ops.shape(y_pred)), y_pred, weights)
+
+
+@keras.saving.register_keras_serializable("kphys")
+class MeanAbsoluteErrorOfMean(keras.metrics.MeanAbsoluteError):
+    """The mean absolute error of the mean of a Gaussian prediction."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        mean = y_pred[..., 0]
+        super().update_state(_like_mean(y_true, y_pred), mean, _weights_by_step(mean, y_pred, sample_weight))
+
+
+@keras.saving.register_keras_serializable("kphys")
+class RootMeanSquaredErrorOfMean(keras.metrics.RootMeanSquaredError):
+    """The root mean squared error of the mean of a Gaussian prediction."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        mean = y_pred[..., 0]
+        super().update_state(_like_mean(y_true, y_pred), mean, _weights_by_step(mean, y_pred, sample_weight))
+
+
+def _binary_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
+    auc = SequenceAUC if sequences else keras.metrics.AUC
+    return [keras.metrics.BinaryAccuracy(name="accuracy"), auc(name="auc")]
+
+
+def _multilabel_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
+    auc = SequenceAUC if sequences else keras.metrics.AUC
+    return [
+        keras.metrics.BinaryAccuracy(name="accuracy"),
+        auc(multi_label=True, num_labels=width, name="auc"),
+    ]
+
+
+def _multiclass_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
+    auc = OneVersusRestAUC(multi_label=True, num_labels=width, name="auc")
+    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy"), auc]
+
+
+def _regression_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
+    rmse = SequenceRootMeanSquaredError if sequences else keras.metrics.RootMeanSquaredError
+    return [keras.metrics.MeanAbsoluteError(name="mae"), rmse(name="rmse")]
+
+
+def _gaussian_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
+    return [MeanAbsoluteErrorOfMean(name="mae"), RootMeanSquaredErrorOfMean(name="rmse")]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table: what the arrays given to `fit` must hold, and the end of the network that learns it."""
+
+    targets: Literal["labels", "indicators", "real"]
+    activation: str | None
+    loss: Callable[..., keras.losses.Loss]
+    metrics: Callable[[int, bool], list[keras.metrics.Metric]]
+    units_per_target: int = 1
+
+
+TASKS = {
+    "binary": Task("labels", "sigmoid", keras.losses.BinaryCrossentropy, _binary_metrics),
+    "multilabel": Task("indicators", "sigmoid", keras.losses.BinaryCrossentropy, _multilabel_metrics),
+    "multiclass": Task("labels", "softmax", keras.losses.SparseCategoricalCrossentropy, _multiclass_metrics),
+    "mse": Task("real", None, keras.losses.MeanSquaredError, _regression_metrics),
+    "mae": Task("real", None, keras.losses.MeanAbsoluteError, _regression_metrics),
+    "huber": Task("real", None, keras.losses.Huber, _regression_metrics),
+    "gaussian_nll": Task("real", None, GaussianNLL, _gaussian_metrics, units_per_target=2),
+}
+REGRESSION_LOSSES = ("mse", "mae", "huber", "gaussian_nll")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of one network: a task, its size, and whether there is a target for every time step.
+
+    `classes` is the number of classes or labels of a classifier, `outputs` the number of values for one target.
+    """
+
+    task: Task
+    outputs: int
+    classes: int | None = None
+    sequences: bool = False
+    delta: float | None = None
+    normalization: keras.layers.Normalization | None = None
+
+    def attach(self, features: Any, seed: int | None) -> Any:
+        """Gives the output tensor on top of `features`, in the target's units, in float32 whatever the policy."""
+        outputs = keras.layers.Dense(
+            self.outputs * self.task.units_per_target,
+            activation=self.task.activation,
+            kernel_initializer=keras.initializers.GlorotUniform(seed),
+            dtype="float32",
+            name="outputs" if self._is_last else "normalized_outputs",
+        )(features)
+        if self._is_last:
+            return outputs
+        mean, variance = self._moments()
+        if self.task.loss is GaussianNLL:
+            return GaussianHead(mean, variance, dtype="float32", name="outputs")(outputs)
+        return keras.layers.Normalization(mean=mean, variance=variance, invert=True, dtype="float32", name="outputs")(
+            outputs
+        )
+
+    @property
+    def _is_last(self) -> bool:
+        return self.normalization is None and self.task.loss is not GaussianNLL
+
+    def _moments(self) -> tuple[list[float], list[float]]:
+        if self.normalization is None:
+            return [0.0] * self.outputs, [1.0] * self.outputs
+        moments = (self.normalization.mean, self.normalization.variance)
+        flat = [np.ravel(ops.convert_to_numpy(moment)).astype(float) for moment in moments]
+        return tuple(np.broadcast_to(moment, self.outputs).tolist() for moment in flat)
+
+    def loss(self) -> keras.losses.Loss:
+        """Gives the loss to compile with."""
+        return self.task.loss() if self.delta is None else self.task.loss(delta=self.delta)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Gives the metrics to compile with."""
+        return self.task.metrics(self.outputs, self.sequences)
+
+
+def classifier_head(num_classes: int, *, multilabel: bool = False, sequences: bool = False) -> Head:
+    """Gives the head of a classifier: binary, multilabel or multiclass."""
+    num_classes = _arguments.integer("num_classes", num_classes, minimum=1 if multilabel else 2)
+    if multilabel:
+        return Head(TASKS["multilabel"], num_classes, num_classes, sequences)
+    if num_classes == 2:
+        return Head(TASKS["binary"], 1, 2, sequences)
+    return Head(TASKS["multiclass"], num_classes, num_classes, sequences)
+
+
+def regressor_head(
+    num_outputs: int,
+    loss: str,
+    delta: float,
+    normalization: keras.layers.Normalization | None,
+    *,
+    sequences: bool = False,
+) -> Head:
+    """Gives the head of a regressor for one of `REGRESSION_LOSSES`."""
+    loss = _arguments.choice("loss", loss, REGRESSION_LOSSES)
+    delta = _arguments.real("delta", delta, positive=True)
+    return Head(
+        TASKS[loss],
+        num_outputs,
+        sequences=sequences,
+        delta=delta if loss == "huber" else None,
+        normalization=normalization,
+    )
