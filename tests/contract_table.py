@@ -1,0 +1,291 @@
+"""The promises' table: every builder with every option, small enough to train in a moment.
+
+A row says what is built, the exact number of weights, worked out by hand, and the shape of the predictions. `BATCH`
+samples of made-up data go with it. The tests and the new processes that they start read the same table.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+import kphys
+
+BATCH = 12
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One builder with one set of options; `stochastic` if a step draws random numbers or mixes the batch's samples."""
+
+    name: str
+    builder: str
+    arguments: tuple[Any, ...]
+    weights: int
+    outputs: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    stochastic: bool = False
+    every_check: bool = False  # In the suite a person runs; the other rows' longer checks are marked slow.
+
+    def build(self, seed: int | None = 3) -> keras.Model:
+        options = {key: value() if isinstance(value, Adapted) else value for key, value in self.options.items()}
+        return getattr(kphys, self.builder)(*self.arguments, seed=seed, **options)
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        generator = np.random.default_rng(5)
+        shape = self.arguments[0] if isinstance(self.arguments[0], tuple) else (self.arguments[0],)
+        x = generator.normal(size=(BATCH, *(STEPS if size is None else size for size in shape))).astype("float32")
+        width = self.arguments[1]
+        steps = (x.shape[1],) if self.options.get("return_sequences") else ()
+        if self.builder.endswith("regressor"):
+            y = generator.normal(size=(BATCH, *steps, width)).astype("float32")
+        elif self.options.get("multilabel"):
+            y = generator.integers(0, 2, size=(BATCH, *steps, width))
+        else:
+            y = generator.integers(0, width, size=(BATCH, *steps))
+            y = y[..., None] if steps and width == 2 else y
+        if "mask_value" in self.options:
+            x[: BATCH // 2, -2:] = self.options["mask_value"]
+        return x, y
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Makes a `Normalization` adapted to features of one width: a new layer for every model."""
+
+    width: int
+
+    def __call__(self) -> keras.layers.Normalization:
+        layer = keras.layers.Normalization()
+        layer.adapt(np.random.default_rng(0).normal(3.0, 2.0, size=(64, self.width)).astype("float32"))
+        return layer
+
+
+def dense(*sizes: int) -> int:
+    """Weights of dense layers from the first size to the last."""
+    return sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+
+
+def _mlp() -> list[Row]:
+    small = {"hidden_units": (5, 6)}
+    body = dense(4, 5, 6)
+    rows = [
+        Row("binary", "mlp_classifier", (4, 2), body + 7, (1,), small, every_check=True),
+        Row("multiclass", "mlp_classifier", ((4,), 3), body + 21, (3,), small, every_check=True),
+        Row("multilabel", "mlp_classifier", (4, 3), body + 21, (3,), {**small, "multilabel": True}),
+        Row("one-label", "mlp_classifier", (4, 1), body + 7, (1,), {**small, "multilabel": True}),
+        Row("defaults", "mlp_classifier", (4, 3), dense(4, 100, 100, 3), (3,)),
+        Row("flattened", "mlp_classifier", ((2, 2), 2), body + 7, (1,), small),
+        Row(
+            "batch-normalization",
+            "mlp_classifier",
+            (4, 2),
+            # No bias before a batch normalization, which has four numbers a unit.
+            (4 * 5 + 4 * 5) + (5 * 6 + 4 * 6) + 7,
+            (1,),
+            {**small, "batch_normalization": True},
+            stochastic=True,
+        ),
+        Row("dropout", "mlp_classifier", (4, 2), body + 7, (1,), {**small, "dropout": 0.5}, stochastic=True),
+        Row("l1-l2", "mlp_classifier", (4, 2), body + 7, (1,), {**small, "l1": 0.01, "l2": 0.02}),
+        Row(
+            "normalization",
+            "mlp_classifier",
+            (4, 2),
+            body + 7 + 2 * 4 + 1,
+            (1,),
+            {**small, "normalization": Adapted(4)},
+        ),
+        Row("sgd", "mlp_classifier", (4, 2), body + 7, (1,), {**small, "optimizer": "sgd", "learning_rate": 0.1}),
+        Row(
+            "alpha-dropout",
+            "mlp_classifier",
+            (4, 2),
+            body + 7,
+            (1,),
+            {**small, "activation": "selu", "dropout": 0.1},
+            stochastic=True,
+        ),
+    ]
+    rows += [
+        Row(activation, "mlp_classifier", (4, 2), body + 7, (1,), {**small, "activation": activation})
+        for activation in ("selu", "elu", "leaky_relu", "tanh", "gelu")
+    ]
+    rows += [
+        Row(f"depth-{depth}", "mlp_regressor", (4, 1), dense(4, *[5] * depth, 1), (1,), {"hidden_units": (5,) * depth})
+        for depth in (1, 2, 3, 4, 5)
+    ]
+    for loss, units, outputs in (("mse", 2, (2,)), ("mae", 2, (2,)), ("huber", 2, (2,)), ("gaussian_nll", 4, (2, 2))):
+        options = {**small, "loss": loss}
+        rows.append(Row(loss, "mlp_regressor", (4, 2), body + 7 * units, outputs, options, every_check=loss != "mae"))
+        # The inverse at the output keeps constants, not weights.
+        options = {**options, "normalization": Adapted(4), "target_normalization": Adapted(2)}
+        rows.append(Row(f"{loss}-normalized", "mlp_regressor", (4, 2), body + 7 * units + 9, outputs, options))
+    return rows
+
+
+def _convolution(kernel: int, a: int, b: int, bias: bool = True) -> int:
+    return (kernel * a + bias) * b
+
+
+def _residual_network(axes: int, squeeze: bool = False) -> int:
+    """Stem and two stages of two blocks, 4 and 8 filters, a batch normalization after every convolution."""
+    kernel = 3**axes
+
+    def step(size: int, a: int, b: int) -> int:
+        return _convolution(size, a, b, bias=False) + 4 * b
+
+    def excite(filters: int) -> int:
+        return dense(filters, 4, filters) if squeeze else 0
+
+    stem = step(kernel, 1, 4)
+    first = 2 * (2 * step(kernel, 4, 4) + excite(4))
+    second = step(kernel, 4, 8) + step(kernel, 8, 8) + step(1, 4, 8) + 2 * step(kernel, 8, 8) + 2 * excite(8)
+    return stem + first + second + dense(8, 3)
+
+
+def _xception() -> int:
+    """Stem and two stages of two separable convolutions with a 1×1 shortcut."""
+
+    def separable(a: int, b: int) -> int:
+        return 9 * a + a * b + 4 * b
+
+    stem = 9 * 4 + 4 * 4
+    first = separable(1 * 4, 4) + separable(4, 4) + (4 * 4 + 4 * 4)
+    second = separable(4, 8) + separable(8, 8) + (4 * 8 + 4 * 8)
+    return stem + first + second + dense(8, 3)
+
+
+def _cnn() -> list[Row]:
+    image, small = (12, 12, 1), {"filters": (4, 8), "hidden_units": 5}
+    plain = _convolution(9, 1, 4) + _convolution(9, 4, 8)
+    flat = dense(3 * 3 * 8, 5, 3)
+    rows = [
+        Row("plain", "cnn_classifier", (image, 3), plain + flat, (3,), small, every_check=True),
+        Row("binary", "cnn_classifier", (image, 2), plain + dense(72, 5, 1), (1,), small),
+        Row("multilabel", "cnn_classifier", (image, 3), plain + flat, (3,), {**small, "multilabel": True}),
+        Row(
+            "signal", "cnn_classifier", ((12, 2), 3),
+            _convolution(3, 2, 4) + _convolution(3, 4, 8) + dense(3 * 8, 5, 3), (3,), small,
+        ),
+        Row(
+            "volume", "cnn_classifier", ((4, 4, 4, 1), 3),
+            _convolution(27, 1, 4) + _convolution(27, 4, 8) + dense(8, 5, 3), (3,), small,
+        ),
+        Row("periodic", "cnn_classifier", (image, 3), plain + dense(8, 5, 3), (3,),
+            {**small, "periodic": True}, every_check=True),
+        Row(
+            "kernel-5", "cnn_classifier", (image, 3),
+            _convolution(25, 1, 4) + _convolution(25, 4, 8) + flat, (3,), {**small, "kernel_size": 5},
+        ),
+        Row("tanh", "cnn_classifier", (image, 3), plain + flat, (3,), {**small, "activation": "tanh"}),
+        Row("dropout", "cnn_classifier", (image, 3), plain + flat, (3,),
+            {**small, "dropout": 0.3}, stochastic=True),
+        Row("l1-l2", "cnn_classifier", (image, 3), plain + flat, (3,), {**small, "l1": 0.01, "l2": 0.01}),
+        Row("normalization", "cnn_classifier", (image, 3), plain + flat + 3, (3,),
+            {**small, "normalization": Adapted(1)}),
+        Row(
+            "batch-normalization", "cnn_classifier", (image, 3),
+            _convolution(9, 1, 4, bias=False) + 16 + _convolution(9, 4, 8, bias=False) + 32 + (72 * 5 + 20) + 18, (3,),
+            {**small, "batch_normalization": True}, stochastic=True,
+        ),
+        Row("lenet5", "cnn_classifier", ((28, 28, 1), 10), 61706, (10,), {"architecture": "lenet5"}),
+        Row(
+            "vgg", "cnn_classifier", (image, 3),
+            plain + _convolution(9, 4, 4) + _convolution(9, 8, 8) + flat, (3,), {**small, "architecture": "vgg"},
+        ),
+    ]  # fmt: skip
+    stages = {"filters": (4, 8)}
+    counts = {"resnet": _residual_network(2), "se_resnet": _residual_network(2, squeeze=True), "xception": _xception()}
+    rows += [
+        Row(name, "cnn_classifier", (image, 3), count, (3,), {**stages, "architecture": name}, stochastic=True,
+            every_check=name == "resnet")
+        for name, count in counts.items()
+    ]  # fmt: skip
+    rows += [
+        Row(f"{name}-periodic", "cnn_classifier", (image, 3), count, (3,),
+            {**stages, "architecture": name, "periodic": True}, stochastic=True)
+        for name, count in counts.items()
+    ]  # fmt: skip
+    rows.append(
+        Row("resnet-signal", "cnn_classifier", ((12, 1), 3), _residual_network(1), (3,),
+            {**stages, "architecture": "resnet"}, stochastic=True)
+    )  # fmt: skip
+    for loss, units, outputs in (("mse", 2, (2,)), ("mae", 2, (2,)), ("huber", 2, (2,)), ("gaussian_nll", 4, (2, 2))):
+        options = {**small, "loss": loss, "target_normalization": Adapted(2)}
+        weights = plain + dense(72, 5, units)
+        rows.append(
+            Row(loss, "cnn_regressor", (image, 2), weights, outputs, options, every_check=loss == "gaussian_nll")
+        )
+    return rows
+
+
+def _cell(cell: str, features: int, units: int) -> int:
+    gates = {"lstm": 4, "gru": 3, "simple": 1}[cell]
+    biases = 2 if cell == "gru" else 1  # Keras' GRU has a bias on the input and one on the state.
+    return gates * units * (features + units + biases)
+
+
+def _rnn() -> list[Row]:
+    series, small = (STEPS, 2), {"units": 4}
+    rows = []
+    for cell in ("lstm", "gru", "simple"):
+        one = _cell(cell, 2, 4)
+        options = {**small, "cell": cell}
+        rows += [
+            Row(cell, "rnn_classifier", (series, 3), one + dense(4, 3), (3,), options, every_check=cell != "simple"),
+            Row(
+                f"{cell}-sequences", "rnn_classifier", ((None, 2), 3), one + dense(4, 3), (STEPS, 3),
+                {**options, "return_sequences": True},
+            ),
+            Row(
+                f"{cell}-stacked", "rnn_classifier", (series, 2), one + _cell(cell, 4, 3) + dense(3, 1), (1,),
+                {"cell": cell, "units": (4, 3)},
+            ),
+            Row(
+                f"{cell}-bidirectional", "rnn_classifier", (series, 3), 2 * one + dense(8, 3), (3,),
+                {**options, "bidirectional": True},
+            ),
+            Row(f"{cell}-masked", "rnn_classifier", (series, 3), one + dense(4, 3), (3,),
+                {**options, "mask_value": -1.0}),
+        ]  # fmt: skip
+    one = _cell("lstm", 2, 4)
+    rows += [
+        Row(
+            "masked-sequences", "rnn_classifier", ((None, 2), 2), one + dense(4, 1), (STEPS, 1),
+            {**small, "return_sequences": True, "mask_value": 0.0}, every_check=True,
+        ),
+        Row(
+            "multilabel-sequences", "rnn_classifier", (series, 3), one + dense(4, 3), (STEPS, 3),
+            {**small, "return_sequences": True, "multilabel": True},
+        ),
+        Row(
+            "layer-normalization", "rnn_classifier", (series, 3), one + 2 * 4 + dense(4, 3), (3,),
+            {**small, "layer_normalization": True},
+        ),
+        Row("dropout", "rnn_classifier", (series, 3), one + dense(4, 3), (3,),
+            {**small, "dropout": 0.3}, stochastic=True),
+        Row("l1-l2", "rnn_classifier", (series, 3), one + dense(4, 3), (3,), {**small, "l1": 0.01, "l2": 0.01}),
+        Row("normalization", "rnn_classifier", (series, 3), one + dense(4, 3) + 5, (3,),
+            {**small, "normalization": Adapted(2)}),
+    ]  # fmt: skip
+    for loss, units, outputs in (("mse", 2, (2,)), ("mae", 2, (2,)), ("huber", 2, (2,)), ("gaussian_nll", 4, (2, 2))):
+        options = {**small, "loss": loss, "target_normalization": Adapted(2)}
+        rows.append(
+            Row(loss, "rnn_regressor", (series, 2), one + dense(4, units), outputs, options, every_check=loss == "mse")
+        )
+        rows.append(
+            Row(
+                f"{loss}-sequences", "rnn_regressor", ((None, 2), 2), one + dense(4, units), (STEPS, *outputs),
+                {**options, "return_sequences": True},
+            )
+        )  # fmt: skip
+    return rows
+
+
+ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn())}

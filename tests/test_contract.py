@@ -1,0 +1,155 @@
+"""Every builder with every option keeps the house's promises: one table (`contract_table`), one test a promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from contract_table import BATCH, ROWS
+
+from kphys.callbacks import EarlyStopping, GradientClipping
+
+ALL = pytest.mark.parametrize("name", ROWS)
+LONGER = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if row.every_check else pytest.mark.slow) for name, row in ROWS.items()]
+)
+
+
+def _new_process(task: str, folder: Path, names: list[str]) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("contract_process.py")), task, str(folder), *names]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-4000:]
+
+
+def _arrays(folder: Path, name: str) -> list[np.ndarray]:
+    with np.load(folder / f"{name}.npz") as saved:
+        return [saved[key] for key in saved.files]
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, keras.Model]:
+    """Every row built once."""
+    return {name: row.build() for name, row in ROWS.items()}
+
+
+@pytest.fixture(scope="session")
+def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every row's weights as another process builds them."""
+    folder = tmp_path_factory.mktemp("built")
+    _new_process("build", folder, list(ROWS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loaded_elsewhere(models: dict[str, keras.Model], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every row's file and with what another process, which loads it, predicts."""
+    folder = tmp_path_factory.mktemp("saved")
+    for name, model in models.items():
+        model.save(folder / f"{name}.keras")
+    _new_process("load", folder, list(ROWS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mirrored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the weights after training on two devices, of the rows that this session tests."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    tests = [item for item in request.session.items if item.originalname == "test_trains_on_two_devices"]
+    _new_process("mirror", folder, [item.callspec.params["name"] for item in tests])
+    return folder
+
+
+@ALL
+def test_has_the_shape_and_the_number_of_weights(name, models):
+    row, model = ROWS[name], models[name]
+    assert model.count_params() == row.weights
+    assert model.predict(row.data()[0], verbose=0).shape == (BATCH, *row.outputs)
+
+
+@ALL
+def test_is_keras_own_class_and_compiled(name, models):
+    model = models[name]
+    assert type(model) is keras.Model or type(model).__module__.startswith("keras.")
+    assert model.compiled
+    assert model.name == ROWS[name].builder
+
+
+@ALL
+def test_same_seed_same_weights_also_in_a_new_process(name, models, built_elsewhere):
+    first = models[name].get_weights()
+    for again in (ROWS[name].build().get_weights(), _arrays(built_elsewhere, name)):
+        for a, b in zip(first, again, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@ALL
+def test_another_seed_gives_other_weights(name, models):
+    other = ROWS[name].build(seed=4).trainable_weights
+    kernels = [
+        (a.numpy(), b.numpy()) for a, b in zip(models[name].trainable_weights, other, strict=True) if "kernel" in a.name
+    ]
+    assert kernels
+    assert all((a != b).any() for a, b in kernels)
+
+
+@ALL
+def test_loads_in_a_new_process_with_the_same_predictions(name, models, loaded_elsewhere):
+    expected = models[name].predict(ROWS[name].data()[0], verbose=0)
+    np.testing.assert_allclose(_arrays(loaded_elsewhere, name)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@LONGER
+def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
+    x, y = ROWS[name].data()
+    model = ROWS[name].build()
+    start = [weight.numpy() for weight in model.trainable_weights]
+    model.train_on_batch(x, y)
+    for before, weight in zip(start, model.trainable_weights, strict=True):
+        assert (before != weight.numpy()).any(), weight.path
+    model.save(tmp_path / "model.keras")
+    resumed = keras.models.load_model(tmp_path / "model.keras")
+    for going_on in (model, resumed):
+        going_on.train_on_batch(x, y)
+    for a, b in zip(model.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@LONGER
+def test_fits_under_tensorboard_and_both_callbacks(name, tmp_path):
+    x, y = ROWS[name].data()
+    callbacks = [
+        GradientClipping(global_norm=1.0),
+        EarlyStopping("loss", patience=5, restore_best_weights=True),
+        keras.callbacks.TensorBoard(tmp_path, write_graph=False),
+    ]
+    model = ROWS[name].build()
+    history = model.fit(
+        x, y, batch_size=BATCH // 2, epochs=2, validation_data=(x, y), callbacks=callbacks, verbose=0
+    ).history
+    kinds = {"mae", "rmse"} if "regressor" in name else {"accuracy", "auc"}
+    expected = {"loss", *kinds}
+    assert set(history) == expected | {f"val_{key}" for key in expected} | {"gradient_norm", "clipped_fraction"}
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert list(tmp_path.glob("train/events*"))
+    assert list(tmp_path.glob("validation/events*"))
+
+
+@LONGER
+def test_trains_on_two_devices(name, mirrored):
+    loss, *weights = _arrays(mirrored, name)
+    assert np.isfinite(loss).all()
+    assert all(np.isfinite(weight).all() for weight in weights)
+    row = ROWS[name]
+    model = row.build()
+    start = model.get_weights()
+    model.fit(*row.data(), batch_size=BATCH // 2, shuffle=False, verbose=0)
+    for alone, together, before in zip(model.get_weights(), weights, start, strict=True):
+        if row.stochastic:
+            # Each device draws its own masks and normalizes its own part of the batch.
+            assert alone.shape == together.shape
+        else:
+            np.testing.assert_allclose(together - before, alone - before, rtol=2e-3, atol=2e-5)
