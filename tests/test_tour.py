@@ -1,0 +1,64 @@
+"""`python -m kphys`: what it prints, writes and returns."""
+
+import dataclasses
+
+import pytest
+
+from kphys import __main__ as tour
+
+
+def test_one_family_end_to_end(tmp_path, capsys):
+    out = tmp_path / "folder" / "tour"
+    assert tour.main(["--quick", "--only", "mlp_classifier", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "[1/1] mlp_classifier: handwritten digits" in printed
+    assert "family          data" in printed
+    assert "logistic regression" in printed
+    assert "MISSED" not in printed
+    assert f"tensorboard --logdir {out / 'logs'}" in printed
+    assert (out / "mlp_classifier.png").stat().st_size > 10_000
+    assert list(out.glob("logs/mlp_classifier/*/train/events*"))
+
+
+def test_a_missed_threshold_is_said_and_is_the_exit_code(tmp_path, capsys, monkeypatch):
+    stop = dataclasses.replace(tour.STOPS["mlp_classifier"], threshold=1.01, epochs=1)
+    monkeypatch.setitem(tour.STOPS, "mlp_classifier", stop)
+    assert tour.main(["--quick", "--only", "mlp_classifier", "--out", str(tmp_path)]) == 1
+    assert "MISSED" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_family_reaches_its_threshold_quickly(tmp_path):
+    assert tour.main(["--quick", "--out", str(tmp_path)]) == 0
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(tour.STOPS)
+
+
+def test_list_says_every_family_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tour.main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(tour.STOPS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_family_lists_the_known_ones(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        tour.main(["--only", "mlp_clasifier"])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert all(family in message for family in tour.STOPS)
+    assert "Did you mean 'mlp_classifier'?" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SystemExit):
+        tour.main(["--out", str(tmp_path / "file" / "tour")])
+    assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("higher_is_better", "expected"), [(True, [False, True, True]), (False, [True, True, False])])
+def test_thresholds_know_their_direction(higher_is_better, expected):
+    stop = dataclasses.replace(tour.STOPS["mlp_classifier"], threshold=0.5, higher_is_better=higher_is_better)
+    assert [stop.passes(value) for value in (0.4, 0.5, 0.6)] == expected
