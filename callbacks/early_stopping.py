@@ -12,8 +12,38 @@ import numpy as np
 from kphys import _arguments
 
 # What a log's name says about its direction: a part between underscores, `val_` and output names set apart.
-_RISES = ("accuracy", "acc", "auc", "precision", "recall", "f1", "score", "return", "similarity", "coverage")
-_FALLS = ("loss", "error", "mae", "mse", "rmse", "mape", "msle", "nll", "crossentropy", "divergence", "perplexity")
+_RISES = (
+    "accuracy",
+    "acc",
+    "auc",
+    "precision",
+    "recall",
+    "f1",
+    "score",
+    "return",
+    "similarity",
+    "coverage",
+    "iou",
+    "correlation",
+    "specificity",
+    "sensitivity",
+)
+_FALLS = (
+    "loss",
+    "error",
+    "mae",
+    "mse",
+    "rmse",
+    "mape",
+    "msle",
+    "nll",
+    "crossentropy",
+    "divergence",
+    "perplexity",
+    "hinge",
+    "poisson",
+    "logcosh",
+)
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -25,10 +55,11 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Args:
         monitor: Name of the logged value.
-        min_delta: Smallest change ≥ 0 that is an improvement.
+        min_delta: Smallest change that is an improvement; its sign does not matter.
         patience: Number of epochs without improvement after which training stops, ≥ 0.
         verbose: 1 prints a line when training is stopped or weights are restored, 0 nothing.
-        mode: "min", "max", or "auto": down for a loss or an error, up for an accuracy, an AUC or a return.
+        mode: "min", "max", or "auto", which goes by the name: down for a loss or an error, up for an accuracy, an AUC
+            or a return; a name that says neither is refused.
         baseline: Value that must be reached within `patience` epochs. `None`: none.
         restore_best_weights: `True` leaves the model with the weights of its best epoch.
         start_from_epoch: Epochs before this one do not count for `patience`.
@@ -44,9 +75,15 @@ class EarlyStopping(keras.callbacks.Callback):
         Prechelt, 1998, "Early stopping - but when?".
 
     Example:
+        >>> import numpy as np
+        >>> from kphys import mlp_regressor
         >>> from kphys.callbacks import EarlyStopping
-        >>> stop = EarlyStopping("val_loss", patience=3, restore_best_weights=True)
-        >>> # model.fit(x, y, validation_split=0.1, epochs=100, callbacks=[stop])
+        >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+        >>> model = mlp_regressor(1, hidden_units=4, seed=0)
+        >>> stop = EarlyStopping("loss", patience=1, min_delta=1e9, restore_best_weights=True)
+        >>> history = model.fit(x, x, epochs=10, callbacks=[stop], verbose=0)
+        >>> stop.stop_reason, stop.best_epoch, stop.stopped_epoch
+        ('patience', 0, 1)
     """
 
     def __init__(
@@ -144,7 +181,7 @@ class EarlyStopping(keras.callbacks.Callback):
             print(f"Epoch {epoch + 1}: stopped early, reason: {reason}; best {self.monitor}: {self.best}.")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Puts the best weights back, however training ended."""
+        """Puts the best weights back, whether training was stopped or the epochs ran out."""
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
             if self.verbose:

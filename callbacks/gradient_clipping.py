@@ -28,15 +28,21 @@ class GradientClipping(keras.callbacks.Callback):
         global_norm, norm, value: The threshold c. `threshold` may be changed between epochs.
 
     Raises:
-        ValueError: None or several of the three, a threshold that is not positive; in `fit`, an optimizer that clips.
+        ValueError, TypeError: None or several of the three, a threshold that is not a positive number; in `fit`, an
+            optimizer that clips, or a second GradientClipping.
 
     Reference:
         Pascanu, Mikolov and Bengio, 2013, "On the difficulty of training recurrent neural networks".
 
     Example:
+        >>> import numpy as np
+        >>> from kphys import mlp_regressor
         >>> from kphys.callbacks import GradientClipping
-        >>> clip = GradientClipping(global_norm=1.0)
-        >>> # model.fit(x, y, callbacks=[clip]).history["clipped_fraction"]
+        >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+        >>> model = mlp_regressor(1, hidden_units=4, seed=0)
+        >>> history = model.fit(x, 1000 * x, callbacks=[GradientClipping(global_norm=1.0)], verbose=0)
+        >>> history.history["clipped_fraction"]
+        [1.0]
     """
 
     def __init__(self, *, global_norm: float | None = None, norm: float | None = None, value: float | None = None):
@@ -75,9 +81,14 @@ class GradientClipping(keras.callbacks.Callback):
                     f"The optimizer clips gradients itself: make it without {argument}="
                     f"{getattr(optimizer, argument):g}, or drop GradientClipping."
                 )
+        if "_clip_gradients" in vars(optimizer):
+            raise ValueError("Another GradientClipping is at work in this training: pass one of them.")
         self._make_state()
         optimizer._clip_gradients = self._clip
-        self._retrace()
+        # What is traced already has the old clipping baked in.
+        self.model.make_train_function(force=True)
+        # Keras does not call `on_train_end` after an error or Ctrl-C; the next training begins with this.
+        self.model.make_train_function = self._remove
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the sums of this epoch."""
@@ -94,12 +105,12 @@ class GradientClipping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the optimizer as it was found."""
+        self._remove()
+
+    def _remove(self, force: bool = True) -> None:
+        vars(self.model).pop("make_train_function", None)
         vars(_innermost(self.model.optimizer)).pop("_clip_gradients", None)
         self._state = {}
-        self._retrace()
-
-    def _retrace(self) -> None:
-        # What is traced already has the old clipping baked in.
         self.model.make_train_function(force=True)
 
     def _make_state(self) -> None:
@@ -108,25 +119,27 @@ class GradientClipping(keras.callbacks.Callback):
             self._state = {name: tf.Variable(0.0, **settings) for name in ("steps", "norm", "clipped")}
             self._state["threshold"] = tf.Variable(self._threshold, **settings)
 
-    def _clip(self, gradients: list[Any]) -> list[Any]:
-        gradients, replicas = _summed_over_replicas(gradients)
-        norms = [tf.norm(tf.cast(_values(gradient), tf.float32)) for gradient in gradients]
+    def _clip(self, gradients: list[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
+        # Dense: a row that occurs twice in the batch has one gradient, the sum.
+        gradients, replicas = _summed_over_replicas([tf.convert_to_tensor(gradient) for gradient in gradients])
+        norms = [tf.norm(tf.cast(gradient, tf.float32)) for gradient in gradients]
         global_norm = tf.norm(tf.stack(norms))
         threshold = self._state["threshold"]
         if self.mode == "value":
-            clipped = [tf.clip_by_value(_dense(gradient), -threshold, threshold) for gradient in gradients]
-            largest = tf.reduce_max([tf.reduce_max(tf.abs(_values(gradient))) for gradient in gradients])
+            clipped = [tf.clip_by_value(gradient, -threshold, threshold) for gradient in gradients]
+            largest = tf.reduce_max([tf.reduce_max(tf.abs(gradient)) for gradient in gradients])
         elif self.mode == "norm":
-            clipped = [_scaled(g, threshold / tf.maximum(n, threshold)) for g, n in zip(gradients, norms, strict=True)]
+            clipped = [g * (threshold / tf.maximum(n, threshold)) for g, n in zip(gradients, norms, strict=True)]
             largest = tf.reduce_max(norms)
         else:
             factor = threshold / tf.maximum(global_norm, threshold)
-            clipped = [_scaled(gradient, factor) for gradient in gradients]
+            clipped = [gradient * factor for gradient in gradients]
             largest = global_norm
         self._state["steps"].assign_add(1.0)
         self._state["norm"].assign_add(global_norm)
         self._state["clipped"].assign_add(tf.cast(largest > threshold, tf.float32))
-        return [_scaled(gradient, 1.0 / replicas) for gradient in clipped] if replicas > 1 else clipped
+        # The optimizer sums over the replicas, each of which has the whole gradient here.
+        return [gradient / replicas for gradient in clipped] if replicas > 1 else clipped
 
 
 def _innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -134,25 +147,9 @@ def _innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimi
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _summed_over_replicas(gradients: list[Any]) -> tuple[list[Any], int]:
+def _summed_over_replicas(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], int]:
     """Gives the gradients of the whole batch, and the number of replicas that each hold them."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return gradients, 1
-    dense = [_dense(gradient) for gradient in gradients]
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, dense), context.num_replicas_in_sync
-
-
-def _values(gradient: Any) -> Any:
-    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _dense(gradient: Any) -> Any:
-    return tf.convert_to_tensor(gradient)
-
-
-def _scaled(gradient: Any, factor: Any) -> Any:
-    factor = tf.cast(factor, _values(gradient).dtype)
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
-    return gradient * factor
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients), context.num_replicas_in_sync

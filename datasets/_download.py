@@ -65,7 +65,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _local_copy(file: RemoteFile) -> Path | None:
-    folder = os.environ.get("KPHYS_DATA")
+    folder = os.environ.get("KPHYS_DATA") and os.path.expanduser(os.environ["KPHYS_DATA"])
     if not folder:
         return None
     if not Path(folder).is_dir():

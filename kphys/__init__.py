@@ -4,7 +4,7 @@ import importlib
 import os
 from typing import Any
 
-_KERAS_BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+_KERAS_BACKEND = os.environ.get("KERAS_BACKEND") or "tensorflow"
 if _KERAS_BACKEND != "tensorflow":
     raise ImportError(
         f"kphys trains with TensorFlow, but the environment variable KERAS_BACKEND is {_KERAS_BACKEND!r}: set "
@@ -15,8 +15,8 @@ import keras  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
-        f"kphys trains with TensorFlow, but Keras is set to {keras.backend.backend()!r} in "
-        f"{os.path.expanduser('~/.keras/keras.json')}: set KERAS_BACKEND=tensorflow before Python starts."
+        f"kphys trains with TensorFlow, but Keras' own configuration file chooses {keras.backend.backend()!r}: set "
+        "KERAS_BACKEND=tensorflow before Python starts."
     )
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -272,7 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"      {rows[-1].result}, {rows[-1].seconds:.0f} s", flush=True)
     print(f"\n{table(rows)}\n")
     print(f"Plots are in {options.out.resolve()}. To look at the training:\n")
-    print(f"    tensorboard --logdir {options.out / 'logs'}\n\nand open the address that it prints.")
+    logs = shlex.quote(str(options.out / "logs"))
+    print(f"    {sys.executable} -m tensorboard.main --logdir {logs}\n\nand open the address that it prints.")
     return 0 if all(row.passed for row in rows) else 1
 
 

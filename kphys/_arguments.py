@@ -95,7 +95,9 @@ def choice(name: str, value: Any, known: Iterable[str], also: str = "") -> str:
 
 def nearest(value: Any, known: Iterable[str]) -> str:
     """Gives the sentence " Did you mean 'x'?" for the nearest known name, or nothing."""
-    found = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(str(value), list(known), n=3, cutoff=0.5)
+    # Two letters changed places: closer than difflib thinks. The sort keeps its order otherwise.
+    found.sort(key=lambda name: sorted(name) != sorted(str(value)))
     return f" Did you mean {found[0]!r}?" if found else ""
 
 

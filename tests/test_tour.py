@@ -15,7 +15,7 @@ def test_one_family_end_to_end(tmp_path, capsys):
     assert "family          data" in printed
     assert "logistic regression" in printed
     assert "MISSED" not in printed
-    assert f"tensorboard --logdir {out / 'logs'}" in printed
+    assert f"-m tensorboard.main --logdir {out / 'logs'}" in printed
     assert (out / "mlp_classifier.png").stat().st_size > 10_000
     assert list(out.glob("logs/mlp_classifier/*/train/events*"))
 

@@ -133,6 +133,8 @@ def _train_and_evaluate(
     callbacks: Sequence[keras.callbacks.Callback] | None,
 ) -> dict[str, float]:
     train, test = rows
+    if hasattr(model, "check_arrays"):
+        model.check_arrays(*data)  # A model of kphys' builders would look through arrays, not batches.
     batches = _ShuffledRows(data, train, batch_size, order_seed)
     # Without shuffle=False, Keras would shuffle the batches once more, by the global generator.
     model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=0)

@@ -25,6 +25,8 @@ def check_arrays(
     Data sets, generators and loaders are passed over, as they may be readable only once. Targets are held against
     `head`; with `None` (the user has compiled another loss) only their number and finiteness is checked.
     """
+    if isinstance(x, (list, tuple)) and len(x) == 1:
+        (x,) = x  # Keras takes a list of the one input.
     if not _is_array(x):
         return
     x = _numeric(names[0], x)
@@ -37,16 +39,19 @@ def check_arrays(
     _check_finite(names[1], y)
     if head is not None:
         steps = x.shape[1:2] if head.sequences else ()
-        _TARGET_CHECKS[head.task.targets](names[1], y, (len(x), *steps), head)
+        _TARGET_CHECKS[head.task.targets](names[1], y, (len(x), *steps), x, head)
     if sample_weight is not None:
         sample_weight = _numeric(names[2], sample_weight)
         _check_length(names, 2, sample_weight, x)
         _check_finite(names[2], sample_weight)
+        if head is not None:
+            _check_weight_shape(names[2], sample_weight, x, head)
 
 
 def _is_array(x: Any) -> bool:
-    # A list is let through to `_numeric`, which says what to do with it.
-    return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__"))
+    # A list is let through to `_numeric`, which says what to do with it; a sparse matrix is Keras' business.
+    sparse = hasattr(x, "tocsr")
+    return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__") and not sparse)
 
 
 def _numeric(name: str, value: Any) -> np.ndarray:
@@ -56,8 +61,8 @@ def _numeric(name: str, value: Any) -> np.ndarray:
     # "V" is what NumPy makes of bfloat16.
     if array.dtype.kind not in "biufV":
         raise TypeError(
-            f"`{name}` must hold real numbers, got dtype {array.dtype}: turn it into numbers first, "
-            f"for example with {name}.astype('float32')."
+            f"`{name}` must hold real numbers, got dtype {array.dtype}: turn text into labels with "
+            f"np.unique({name}, return_inverse=True)[1], other objects into numbers with {name}.astype('float32')."
         )
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"`{name}` must hold at least one sample, got an array of shape {array.shape}.")
@@ -84,6 +89,20 @@ def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x:
         raise ValueError(
             f"`{names[0]}` and `{names[index]}` must have the same length, got {len(x)} and {len(array)} samples."
         )
+
+
+def _check_weight_shape(name: str, sample_weight: np.ndarray, x: np.ndarray, head: Head) -> None:
+    # With one weight for a whole sequence Keras fails, or where the batch is as long as the sequence, errs silently.
+    expected = x.shape[: 2 if head.sequences else 1]
+    if sample_weight.shape in (expected, (*expected, 1)):
+        return
+    mend = ""
+    if head.sequences and sample_weight.shape == expected[:1]:
+        mend = f": pass np.repeat({name}[:, None], {expected[1]}, axis=1)"
+    each = "time step" if head.sequences else "sample"
+    raise ValueError(
+        f"`{name}` must hold one weight for every {each}, shape {expected}, got {sample_weight.shape}{mend}."
+    )
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
@@ -119,9 +138,18 @@ def _refuse_missing_axis(name: str, y: np.ndarray, leading: tuple[int, ...], hea
         )
 
 
-def _check_labels(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+def _refuse_time_steps(name: str, y: np.ndarray, x: np.ndarray, head: Head) -> None:
+    if x.ndim == 3 and not head.sequences and y.ndim > 1 and y.shape[1] == x.shape[1] > 1:
+        raise ValueError(
+            f"`{name}` must hold one target for every sample, got {y.shape}, which looks like one for every time step: "
+            "build with return_sequences=True, or pass the last step's."
+        )
+
+
+def _check_labels(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.ndarray, head: Head) -> None:
     """Integer labels from 0, one a sample (or a time step): `(samples,)` or `(samples, 1)`."""
     _refuse_missing_axis(name, y, leading, head)
+    _refuse_time_steps(name, y, x, head)
     if y.shape == (*leading, head.classes) and y.shape != (*leading, 1):
         raise ValueError(
             f"`{name}` must hold integer labels of shape {leading}, got {y.shape}, which looks one-hot: "
@@ -146,14 +174,14 @@ def _check_labels(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head
         raise ValueError(f"`num_classes` is {head.classes}, but the labels `{name}` hold class {worst}: {mend}.")
 
 
-def _check_indicators(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+def _check_indicators(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.ndarray, head: Head) -> None:
     """One number from 0 to 1 for every label: `(samples, labels)`."""
     expected = (*leading, head.classes)
     if y.shape != expected and not (head.classes == 1 and y.shape == leading):
         mend = ""
         if y.shape in (leading, (*leading, 1)):
             mend = (
-                f": integer labels become indicators with np.eye({head.classes})[{name}]; "
+                f": integer labels become indicators with np.eye({head.classes})[{name}.reshape({leading})]; "
                 "for one class a sample, build without multilabel"
             )
         raise ValueError(f"`{name}` must hold 0 or 1 for each label, shape {expected}, got {y.shape}{mend}.")
@@ -164,16 +192,17 @@ def _check_indicators(name: str, y: np.ndarray, leading: tuple[int, ...], head: 
         raise ValueError(f"`{name}` must hold 0 or 1 for each label, got {y[first]} at {name}[{where}].")
 
 
-def _check_real(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
+def _check_real(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.ndarray, head: Head) -> None:
     """One number for every output: `(samples, outputs)`, or `(samples,)` for one output."""
     _refuse_missing_axis(name, y, leading, head)
     expected = (*leading, head.outputs)
     if y.shape == expected or (head.outputs == 1 and y.shape == leading):
         return
+    _refuse_time_steps(name, y, x, head)
     mend = ""
-    if y.ndim == len(expected):
-        mend = f", or build with num_outputs={y.shape[-1]}"
-    raise ValueError(f"`{name}` must have the shape {expected}, got {y.shape}: reshape it{mend}.")
+    if y.shape[:-1] == leading:
+        mend = f": build with num_outputs={y.shape[-1]}"
+    raise ValueError(f"`{name}` must have the shape {expected}, got {y.shape}{mend}.")
 
 
 _TARGET_CHECKS = {"labels": _check_labels, "indicators": _check_indicators, "real": _check_real}

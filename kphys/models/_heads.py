@@ -65,8 +65,9 @@ class GaussianNLL(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         mean, variance = y_pred[..., 0], ops.maximum(y_pred[..., 1], np.finfo("float32").tiny)
-        pull_squared = ops.square(_like_mean(y_true, y_pred) - mean) / variance
-        return ops.mean(0.5 * (LOG_TWO_PI + ops.log(variance) + pull_squared), axis=-1)
+        # The residual over σ, squared: the gradient of r²/σ² would take 1/σ⁴, which overflows for small units.
+        pull = (_like_mean(y_true, y_pred) - mean) / ops.sqrt(variance)
+        return ops.mean(0.5 * (LOG_TWO_PI + ops.log(variance) + ops.square(pull)), axis=-1)
 
 
 def _weights_by_step(values: Any, y_pred: Any, sample_weight: Any) -> Any:
@@ -266,9 +267,15 @@ def regressor_head(
     *,
     sequences: bool = False,
 ) -> Head:
-    """Gives the head of a regressor for one of `REGRESSION_LOSSES`."""
+    """Gives the head of a regressor for one of `REGRESSION_LOSSES`.
+
+    Raises:
+        ValueError: An unknown loss, a δ that is not positive, or targets whose spread "gaussian_nll" cannot hold.
+    """
     loss = _arguments.choice("loss", loss, REGRESSION_LOSSES)
     delta = _arguments.real("delta", delta, positive=True)
+    if loss == "gaussian_nll" and normalization is not None:
+        _check_spread(normalization)
     return Head(
         TASKS[loss],
         num_outputs,
@@ -276,3 +283,13 @@ def regressor_head(
         delta=delta if loss == "huber" else None,
         normalization=normalization,
     )
+
+
+def _check_spread(normalization: keras.layers.Normalization) -> None:
+    # The gradient by the variance goes with its inverse square: beyond this it leaves float32.
+    deviations = np.sqrt(np.ravel(ops.convert_to_numpy(normalization.variance)))
+    for deviation in deviations[(deviations < 1e-6) | (deviations > 1e6)]:
+        raise ValueError(
+            f'`target_normalization` has a standard deviation of {deviation:g}, and "gaussian_nll" takes targets '
+            "with one from 1e-06 to 1e+06: change their units."
+        )

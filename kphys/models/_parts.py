@@ -50,14 +50,15 @@ def activation_name(activation: Any) -> str:
     """Gives the name of a Keras activation, given by name or as the function."""
     # "glu" halves the features.
     others = ("get", "serialize", "deserialize", "glu")
-    names = [
-        name
+    known = {
+        name: value
         for name, value in vars(keras.activations).items()
         if callable(value) and not name.startswith("_") and name not in others
-    ]
-    if callable(activation) and getattr(activation, "__name__", None) in names:
-        activation = activation.__name__
-    return _arguments.choice("activation", activation, names)
+    }
+    if callable(activation):
+        # By identity: a function of the user's own may be called relu, too.
+        activation = next((name for name, value in known.items() if value is activation), activation)
+    return _arguments.choice("activation", activation, known)
 
 
 def initializer(activation: str, seed: int | None) -> keras.initializers.Initializer:
@@ -111,15 +112,14 @@ def model_name(value: Any, default: str) -> str:
     return value or default
 
 
-def shape(name: str, value: Any, ranks: Sequence[int], *, open_axis: int | None = None) -> tuple[int | None, ...]:
+def shape(
+    name: str, value: Any, ranks: Sequence[int], form: str, *, open_axis: int | None = None
+) -> tuple[int | None, ...]:
     """Gives a sample's shape back as a tuple of positive integers; `open_axis` may be `None`, any length.
 
-    Rank 1 may be given as an integer.
+    Rank 1 may be given as an integer. `form` says in the errors what is expected.
     """
-    form = {1: "(features,)", 2: "(length, channels)", 3: "(height, width, channels)"}
-    if open_axis is not None:
-        form = {2: "(timesteps, features)"}
-    wanted = "a tuple without the batch axis, " + " or ".join(form.get(rank, f"{rank} sizes") for rank in ranks)
+    wanted = f"a tuple without the batch axis, {form}"
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 in ranks:
         value = (value,)
     if not isinstance(value, (tuple, list)):
@@ -127,7 +127,11 @@ def shape(name: str, value: Any, ranks: Sequence[int], *, open_axis: int | None 
     if len(value) not in ranks:
         raise ValueError(f"`{name}` must be {wanted}, got {tuple(value)}.")
     for index, size in enumerate(value):
-        if not (size is None and index == open_axis):
+        if size is None and index != open_axis:
+            raise ValueError(
+                f"`{name}` must be {wanted}, got {tuple(value)}: only the time steps of a sequence may be None."
+            )
+        if size is not None:
             _arguments.integer(f"{name}[{index}]", size)
     return tuple(None if size is None else int(size) for size in value)
 
@@ -157,8 +161,8 @@ def adapted(
         or any(size not in (1, expected) for size, expected in zip(fits[1:], sample_shape, strict=True))
     ):
         raise ValueError(
-            f"`{name}` was adapted to samples of another shape, its mean has the shape {moments[1:]}, "
-            f"expected one that fits {sample_shape}: {mend}"
+            f"`{name}` was adapted to samples of another shape, its mean has the shape {moments}, "
+            f"expected one that fits (samples, {', '.join(map(str, sample_shape))}): {mend}"
         )
     return layer
 
@@ -190,7 +194,14 @@ def make_optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer
                 f"`learning_rate` must be None with an optimizer that has its own, got {learning_rate}: "
                 "give it to the optimizer."
             )
+        if value.built:
+            raise ValueError(
+                f"`optimizer` must be new for every model, got a {type(value).__name__} that has trained another: "
+                "make a second one."
+            )
         return value
+    if isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer):
+        raise TypeError(f"`optimizer` must be an optimizer or its name, got the class: pass {value.__name__}().")
     classes = _optimizers()
     name = value.lower() if isinstance(value, str) else value
     chosen = classes[_arguments.choice("optimizer", name, classes, also=", or a keras.optimizers.Optimizer")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,38 +50,66 @@ def finish_model(
     # Set here and not through `compile`, which would save it: Keras' `predict` unrolls that many batches into one
     # graph, ten times slower at the first call. Below, `predict` runs one batch a call; a loaded model does so too.
     model.steps_per_execution = steps_per_execution
-    model.fit = _batch_by_batch_for_callbacks(model, model.fit)
-    model.evaluate = _batch_by_batch_for_callbacks(model, model.evaluate)
+    model.optimizer.build(model.trainable_variables)  # Its state is saved from the start.
+    model.fit = _with_keras_steps(model, model.fit)
+    model.evaluate = _with_keras_steps(model, model.evaluate)
     model.predict = _one_batch_a_call(model, model.predict)
     if check_data:
-        model.fit = _checked(model, head, loss, model.fit)
-    model.get_compile_config = _portable_compile_config(model)
+        model.check_arrays = functools.partial(_check, model, head, loss)
+        model.fit = _checked(model, model.fit)
+        model.evaluate = _checked(model, model.evaluate)
+    model.get_compile_config = _portable_compile_config(model, head, loss)
     return model
 
 
-def _checked(
-    model: keras.Model, head: Head, loss: keras.losses.Loss, fit: Callable[..., keras.callbacks.History]
-) -> Callable[..., keras.callbacks.History]:
-    signature = inspect.signature(fit)
+def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(method)
 
-    @functools.wraps(fit)
-    def checked_fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
-        arguments = signature.bind(*args, **kwargs).arguments
-        # Another loss, compiled by the user, may take other targets.
-        _check(model, head if model.loss is loss else None, arguments)
-        return fit(*args, **kwargs)
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        # What `fit` evaluates after every epoch it has looked through at its start.
+        if "_use_cached_eval_dataset" not in kwargs:
+            arguments = signature.bind(*args, **kwargs).arguments
+            names = ("x", "y", "sample_weight", "validation_data", "class_weight")
+            model.check_arrays(**{name: arguments.get(name) for name in names})
+        return method(*args, **kwargs)
 
-    return checked_fit
+    return run
 
 
-def _check(model: keras.Model, head: Head | None, arguments: dict[str, Any]) -> None:
-    input_shape = model.input_shape[1:]
-    x, y, sample_weight = (arguments.get(name) for name in ("x", "y", "sample_weight"))
-    check_arrays(head, input_shape, x, y, sample_weight)
-    validation_data = arguments.get("validation_data")
-    if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
+def _check(
+    model: keras.Model,
+    head: Head,
+    loss: keras.losses.Loss,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    validation_data: Any = None,
+    class_weight: Any = None,
+) -> None:
+    """Raises the error that says what is wrong with the arrays of `fit` or `evaluate`."""
+    # Another loss, compiled by the user, may take other targets.
+    expected = head if _loss_name(model.loss) == _loss_name(loss) else None
+    check_arrays(expected, model.input_shape[1:], x, y, sample_weight)
+    if head.sequences and class_weight is not None:
+        raise ValueError(
+            "`class_weight` takes one label a sample, and this model has one for every time step: pass "
+            "`sample_weight`, of shape (samples, timesteps)."
+        )
+    if isinstance(validation_data, (tuple, list)):
+        if len(validation_data) not in (2, 3):
+            raise ValueError(
+                "`validation_data` must be (x, y) or (x, y, sample_weight), got "
+                f"{len(validation_data)} entr{'y' if len(validation_data) == 1 else 'ies'}."
+            )
         names = tuple(f"validation_data[{index}]" for index in range(3))
-        check_arrays(head, input_shape, *validation_data, names=names)
+        check_arrays(expected, model.input_shape[1:], *validation_data, names=names)
+
+
+def _loss_name(loss: Any) -> str | None:
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    return getattr(loss, "name", None) or getattr(loss, "__name__", None)
 
 
 # These have batch hooks, and do nothing of their own in them while this attribute is "epoch".
@@ -92,22 +121,32 @@ _FREQUENCY = {
 _BATCH_HOOKS = [f"on_{phase}batch_{moment}" for phase in ("", "train_", "test_") for moment in ("begin", "end")]
 
 
-def _batch_by_batch_for_callbacks(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `method`, run one batch a call if a callback acts on batches, as Keras promises it can."""
+def _with_keras_steps(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `method` with no more batches a call than its arguments allow.
+
+    Callbacks that act on batches are called after each, as Keras promises. And as a call of several batches takes that
+    many from a data set whether asked for or not, numbers of steps must be multiples of it.
+    """
     signature = inspect.signature(method)
-    stepwise = _one_batch_a_call(model, method)
 
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
-        callbacks = signature.bind(*args, **kwargs).arguments.get("callbacks")
-        if model.steps_per_execution == 1 or not any(map(_acts_on_batches, _flat(callbacks))):
+        arguments = signature.bind(*args, **kwargs).arguments
+        usual = model.steps_per_execution
+        asked = (arguments.get(name) for name in ("steps_per_epoch", "validation_steps", "steps"))
+        steps = math.gcd(usual, *(number for number in asked if number is not None))
+        if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
+            steps = 1
+        if steps == usual:
             return method(*args, **kwargs)
-        # Functions traced before and after have the other number of batches baked in.
-        model.train_function = model.test_function = None
+        # Traced functions have their number of batches baked in.
+        traced = model.train_function, model.test_function
+        model.steps_per_execution, model.train_function, model.test_function = steps, None, None
         try:
-            return stepwise(*args, **kwargs)
+            return method(*args, **kwargs)
         finally:
-            model.train_function = model.test_function = None
+            model.steps_per_execution = usual
+            model.train_function, model.test_function = traced
 
     return run
 
@@ -120,7 +159,8 @@ def _flat(callbacks: Any) -> list[Any]:
 
 def _acts_on_batches(callback: Any) -> bool:
     frequency = _FREQUENCY.get(type(callback))
-    if type(callback) is keras.callbacks.ProgbarLogger or (frequency and getattr(callback, frequency) == "epoch"):
+    idle = frequency is not None and getattr(callback, frequency) == "epoch"
+    if type(callback) is keras.callbacks.ProgbarLogger or (idle and not getattr(callback, "_should_trace", False)):
         return False
     base = keras.callbacks.Callback
     return isinstance(callback, base) and any(
@@ -140,14 +180,20 @@ def _one_batch_a_call(model: keras.Model, method: Callable[..., Any]) -> Callabl
     return run
 
 
-def _portable_compile_config(model: keras.Model) -> Callable[[], dict[str, Any] | None]:
+def _portable_compile_config(
+    model: keras.Model, head: Head, loss: keras.losses.Loss
+) -> Callable[[], dict[str, Any] | None]:
     keras_get_compile_config = model.get_compile_config
     stock_layers = all(type(layer).__module__.startswith("keras.") for layer in model.layers)
 
     @functools.wraps(keras_get_compile_config)
     def get_compile_config() -> dict[str, Any] | None:
         config = keras_get_compile_config()
-        if config is None or not stock_layers:
+        if config is None:
+            return config
+        if head.delta is not None and model.loss is loss:
+            config["loss"]["config"]["delta"] = head.delta  # Keras' Huber forgets it.
+        if not stock_layers:
             return config
         metrics = config.get("weighted_metrics")
         if isinstance(metrics, list):

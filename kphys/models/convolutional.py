@@ -54,7 +54,8 @@ def cnn_classifier(
 
     Networks of ImageNet's size are in `keras.applications`. Put one between an input and a head like this:
     `backbone = keras.applications.ResNet50(include_top=False, pooling="avg", input_shape=(224, 224, 3))`, then
-    `keras.Sequential([backbone, keras.layers.Dense(num_classes, activation="softmax")])`, compile and fit.
+    `keras.Sequential([backbone, keras.layers.Dense(num_classes, activation="softmax")])`, compile and fit on images
+    that went through `keras.applications.resnet50.preprocess_input`, as its pretrained weights expect.
 
     Args:
         input_shape: Shape of one sample with the channels last: `(length, channels)` for signals,
@@ -69,11 +70,13 @@ def cnn_classifier(
         periodic: `True` for images without an edge, such as lattices or detectors around a beam: convolutions continue
             at the opposite side, and a shift of the image (with what leaves it coming in again) by any number of pixels
             leaves the prediction as it is. For that the resolution is not halved: convolutions are dilated instead,
-            which costs about 4 times as much for every stage after the first, and the head sees the mean over space.
+            which costs about 2, 4 or 8 times as much (in 1, 2 or 3 dimensions) for every stage after the first, and the
+            head sees the mean over space.
         multilabel: As in `mlp_classifier`.
         normalization: An adapted `keras.layers.Normalization`, put first.
-        dropout: Share of the units left out in each training step, in [0, 1), after every activation.
-        l1, l2: Weights λ ≥ 0 of the penalties λ₁ Σ|w| and λ₂ Σw² on the kernels.
+        dropout: Share of the units left out in each training step, in [0, 1), after the activations of convolutions
+            and hidden layers.
+        l1, l2: Weights λ ≥ 0 of the penalties λ₁ Σ|w| and λ₂ Σw² on the kernels of convolutions and hidden layers.
         batch_normalization: `True` puts one after every convolution and hidden layer, `False` none. `None`: as in the
             papers, which is `True` for "resnet", "se_resnet" and "xception".
         optimizer, learning_rate, check_data, seed, name: As in `mlp_classifier`.
@@ -213,7 +216,8 @@ def _cnn(
     seed: int | None,
     **training: Any,
 ) -> keras.Model:
-    input_shape = _parts.shape("input_shape", input_shape, ranks=(2, 3, 4))
+    form = "(length, channels), (height, width, channels) or (depth, height, width, channels)"
+    input_shape = _parts.shape("input_shape", input_shape, (2, 3, 4), form)
     row = ARCHITECTURES[_arguments.choice("architecture", architecture, ARCHITECTURES)]
     filters = row.filters if filters is None else _arguments.integers("filters", filters)
     hidden_units = row.hidden_units if hidden_units is None else _arguments.integers("hidden_units", hidden_units)

@@ -56,7 +56,8 @@ def mlp_classifier(
         batch_normalization: `True` puts a batch normalization before every activation.
         optimizer: Any Keras optimizer, by name or as an object.
         learning_rate: Learning rate or schedule for an optimizer given by name. `None`: that optimizer's own.
-        check_data: `True` makes `fit` look through its arrays once (shape, labels, NaN) before anything is trained.
+        check_data: `True` makes `fit` and `evaluate` look through their arrays once (shape, labels, NaN) before they
+            start; data sets and generators are not looked through.
         seed: Fixes the starting weights and the dropout masks. `None`: new ones each time. The order of batches is
             Keras': fix it with `keras.utils.set_random_seed`.
         name: Name of the model.
@@ -64,7 +65,8 @@ def mlp_classifier(
     Returns:
         A compiled `keras.Model`: `(batch, *input_shape)` in; `(batch, 1)`, `(batch, num_classes)` or one column a label
         out. Targets are integer labels `(batch,)`, with `multilabel` 0 or 1 `(batch, num_classes)`. It logs `loss`,
-        `accuracy` and `auc` (one class against the rest), all counting `sample_weight`.
+        `accuracy` and `auc` (one class against the rest), all counting `sample_weight`. The `.keras` file leaves out
+        metrics that are not Keras' own, which is the `auc` of three or more classes.
 
     Raises:
         ValueError, TypeError: An argument that the above does not allow; its message says the mend.
@@ -141,7 +143,8 @@ def mlp_regressor(
 
     Returns:
         A compiled `keras.Model`: `(batch, *input_shape)` in, `(batch, num_outputs)` out; for "gaussian_nll"
-        `(batch, num_outputs, 2)`, mean and variance, the standard deviation between e⁻¹⁰ and e¹⁰ of the target's.
+        `(batch, num_outputs, 2)`, mean and variance, the standard deviation between e⁻¹⁰ and e¹⁰ times that of
+        `target_normalization`, or 1.
         Targets are `(batch, num_outputs)`, or `(batch,)` for one. It logs `loss`, `mae` and `rmse`, all counting
         `sample_weight`.
 
@@ -192,7 +195,7 @@ def _mlp(
     seed: int | None,
     **training: Any,
 ) -> keras.Model:
-    input_shape = _parts.shape("input_shape", input_shape, ranks=range(1, 6))
+    input_shape = _parts.shape("input_shape", input_shape, range(1, 6), "such as (8,) or (28, 28)")
     hidden_units = _arguments.integers("hidden_units", hidden_units)
     activation = _parts.activation_name(activation)
     batch_normalization = _arguments.flag("batch_normalization", batch_normalization)

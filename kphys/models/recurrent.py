@@ -70,7 +70,8 @@ def rnn_classifier(
     Returns:
         A compiled `keras.Model`: `(batch, timesteps, features)` in, `(batch, outputs)` out, with `return_sequences`
         `(batch, timesteps, outputs)`; outputs and logs as in `mlp_classifier`. Targets are integer labels `(batch,)`,
-        or `(batch, timesteps)`, which with 2 classes takes the form of the output, `(batch, timesteps, 1)`.
+        or `(batch, timesteps)`, which with 2 classes takes the form of the output, `(batch, timesteps, 1)`. With
+        `return_sequences` weights are `(batch, timesteps)`, and the `.keras` file leaves out `auc`.
 
     Raises:
         ValueError, TypeError: An argument that the above does not allow; its message says the mend.
@@ -145,7 +146,8 @@ def rnn_regressor(
     Returns:
         A compiled `keras.Model`: `(batch, timesteps, features)` in, `(batch, num_outputs)` out, with
         `return_sequences` `(batch, timesteps, num_outputs)`; for "gaussian_nll" with a last axis of mean and variance.
-        Targets are `(batch, num_outputs)`, or `(batch, timesteps, num_outputs)`.
+        Targets are `(batch, num_outputs)`, or `(batch, timesteps, num_outputs)`; then the `.keras` file leaves out
+        `rmse`, as Keras' own counts padding.
 
     Raises:
         ValueError, TypeError: An argument that the above does not allow; its message says the mend.
@@ -198,7 +200,7 @@ def _rnn(
     seed: int | None,
     **training: Any,
 ) -> keras.Model:
-    input_shape = _parts.shape("input_shape", input_shape, ranks=(2,), open_axis=0)
+    input_shape = _parts.shape("input_shape", input_shape, (2,), "(timesteps, features)", open_axis=0)
     layer = CELLS[_arguments.choice("cell", cell, CELLS)]
     units = _arguments.integers("units", units)
     bidirectional = _arguments.flag("bidirectional", bidirectional)

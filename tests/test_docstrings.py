@@ -1,0 +1,21 @@
+"""The examples in the docstrings run as they stand."""
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = (
+    "kphys.callbacks.early_stopping",
+    "kphys.callbacks.gradient_clipping",
+    "kphys.models.convolutional",
+    "kphys.models.dense",
+    "kphys.models.recurrent",
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_run(module):
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
