@@ -12,6 +12,14 @@ import numpy as np
 from keras import ops
 
 from kphys import _arguments
+from kphys.models._metrics import (
+    MeanAbsoluteErrorOfMean,
+    OneVersusRestAUC,
+    RootMeanSquaredErrorOfMean,
+    SequenceAUC,
+    SequenceRootMeanSquaredError,
+    like_mean,
+)
 
 LOG_VARIANCE_BOUND = 20.0
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -48,11 +56,6 @@ class GaussianHead(keras.layers.Layer):
         return {**super().get_config(), "mean": self.mean, "variance": self.variance}
 
 
-def _like_mean(y_true: Any, y_pred: Any) -> Any:
-    """Gives the targets the shape of the predicted means: `(batch,)` becomes `(batch, 1)`."""
-    return ops.reshape(ops.cast(y_true, y_pred.dtype), ops.shape(y_pred)[:-1])
-
-
 @keras.saving.register_keras_serializable("kphys")
 class GaussianNLL(keras.losses.Loss):
     """The negative log-likelihood of a Gaussian, ½ [ln 2πσ² + (y − μ)²/σ²], averaged over the outputs.
@@ -66,85 +69,8 @@ class GaussianNLL(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         mean, variance = y_pred[..., 0], ops.maximum(y_pred[..., 1], np.finfo("float32").tiny)
         # The residual over σ, squared: the gradient of r²/σ² would take 1/σ⁴, which overflows for small units.
-        pull = (_like_mean(y_true, y_pred) - mean) / ops.sqrt(variance)
+        pull = (like_mean(y_true, y_pred) - mean) / ops.sqrt(variance)
         return ops.mean(0.5 * (LOG_TWO_PI + ops.log(variance) + ops.square(pull)), axis=-1)
-
-
-def _weights_by_step(values: Any, y_pred: Any, sample_weight: Any) -> Any:
-    """Gives one weight for each sample, or time step, of `values`: what was given times the mask of `y_pred`.
-
-    Keras' AUC and RMSE pass over the mask, and its AUC takes weights of the samples of a sequence for weights of its
-    steps: padded steps would count.
-    """
-    weights = ops.ones_like(values[..., 0])
-    if sample_weight is not None:
-        sample_weight = ops.cast(sample_weight, weights.dtype)
-        if len(sample_weight.shape) > len(weights.shape):
-            sample_weight = ops.squeeze(sample_weight, -1)
-        while len(sample_weight.shape) < len(weights.shape):
-            sample_weight = ops.expand_dims(sample_weight, -1)
-        weights = weights * sample_weight
-    mask = getattr(y_pred, "_keras_mask", None)
-    return weights if mask is None else weights * ops.cast(mask, weights.dtype)
-
-
-@keras.saving.register_keras_serializable("kphys")
-class SequenceAUC(keras.metrics.AUC):
-    """The area under the ROC curve over all time steps that are not padding."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        weights = ops.reshape(_weights_by_step(y_pred, y_pred, sample_weight), (-1,))
-        width = y_pred.shape[-1]
-        super().update_state(ops.reshape(y_true, (-1, width)), ops.reshape(y_pred, (-1, width)), weights)
-
-
-@keras.saving.register_keras_serializable("kphys")
-class OneVersusRestAUC(keras.metrics.AUC):
-    """The area under the ROC curve of each class against the rest, averaged over the classes; integer labels.
-
-    Reference: Hand and Till, 2001, "A simple generalisation of the area under the ROC curve for multiple class
-    classification problems".
-    """
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        weights = ops.reshape(_weights_by_step(y_pred, y_pred, sample_weight), (-1,))
-        classes = y_pred.shape[-1]
-        labels = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), classes)
-        super().update_state(labels, ops.reshape(y_pred, (-1, classes)), weights)
-
-    def result(self) -> Any:
-        # A class that none, or all, of the samples belong to has no curve; Keras counts it as an area of zero.
-        members = self.true_positives[0] + self.false_negatives[0]
-        others = self.false_positives[0] + self.true_negatives[0]
-        curves = ops.sum(ops.cast(ops.logical_and(members != 0, others != 0), "float32"))
-        return super().result() * self.num_labels / ops.maximum(curves, 1.0)
-
-
-@keras.saving.register_keras_serializable("kphys")
-class SequenceRootMeanSquaredError(keras.metrics.RootMeanSquaredError):
-    """The root mean squared error over all time steps that are not padding."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        weights = _weights_by_step(y_pred, y_pred, sample_weight)
-        super().update_state(ops.reshape(y_true, ops.shape(y_pred)), y_pred, weights)
-
-
-@keras.saving.register_keras_serializable("kphys")
-class MeanAbsoluteErrorOfMean(keras.metrics.MeanAbsoluteError):
-    """The mean absolute error of the mean of a Gaussian prediction."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        mean = y_pred[..., 0]
-        super().update_state(_like_mean(y_true, y_pred), mean, _weights_by_step(mean, y_pred, sample_weight))
-
-
-@keras.saving.register_keras_serializable("kphys")
-class RootMeanSquaredErrorOfMean(keras.metrics.RootMeanSquaredError):
-    """The root mean squared error of the mean of a Gaussian prediction."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        mean = y_pred[..., 0]
-        super().update_state(_like_mean(y_true, y_pred), mean, _weights_by_step(mean, y_pred, sample_weight))
 
 
 def _binary_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
@@ -161,7 +87,7 @@ def _multilabel_metrics(width: int, sequences: bool) -> list[keras.metrics.Metri
 
 
 def _multiclass_metrics(width: int, sequences: bool) -> list[keras.metrics.Metric]:
-    auc = OneVersusRestAUC(multi_label=True, num_labels=width, name="auc")
+    auc = OneVersusRestAUC(width)
     return [keras.metrics.SparseCategoricalAccuracy(name="accuracy"), auc]
 
 
