@@ -1,0 +1,181 @@
+"""Runs the contestants of a benchmark side by side and prints one table.
+
+Every run has a process of its own, so that no contestant's threads or memory weigh on another. A repeat runs all of
+them one after the other; a ratio is taken inside a repeat, where the machine was in the same mood, before the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import itertools
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Figures = dict[str, float]
+Contestant = Callable[[argparse.Namespace], Figures]
+Groups = dict[str, dict[str, Contestant]]
+
+SPEED = "samples/s"
+EPOCH_COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "CPU [s]", "peak MB")
+
+
+def arguments(doc: str, repeats: int = 3, **defaults: int) -> argparse.Namespace:
+    """Gives the command line's arguments: `--repeats` and an integer for each of `defaults`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in {"repeats": repeats, **defaults}.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
+    parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--repeat", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def with_torch(contestants: dict[str, Contestant], **peers: Contestant) -> dict[str, Contestant]:
+    """Gives `contestants` and `peers`, or only the first where PyTorch is not installed."""
+    if importlib.util.find_spec("torch"):
+        return {**contestants, **peers}
+    print("PyTorch is not installed: its rows are left out (pip install torch).", file=sys.stderr)
+    return contestants
+
+
+def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], ratio_of: str = SPEED) -> None:
+    """Runs everything in `groups` interleaved and prints the medians of `columns`.
+
+    The last column is how many times faster than each row the first row of its group is, by the speed or the seconds
+    that `ratio_of` names.
+    """
+    if given.contestant:
+        group, name = given.contestant
+        print(json.dumps(groups[group][name](given)))
+        return
+    runs: dict[tuple[str, str], list[Figures]] = {}
+    for repeat in range(given.repeats):
+        for group, contestants in groups.items():
+            for name in contestants:
+                runs.setdefault((group, name), []).append(_in_own_process(group, name, repeat))
+    print_table(_rows(groups, runs, list(columns), ratio_of))
+
+
+def _in_own_process(group: str, name: str, repeat: int) -> Figures:
+    command = [sys.executable, *sys.argv, "--contestant", group, name, "--repeat", str(repeat)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{group}, {name} failed:\n{done.stderr}")
+    print(f"  {group}, {name}: done", file=sys.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _rows(groups: Groups, runs: dict[Any, list[Figures]], columns: list[str], ratio_of: str) -> list[list[str]]:
+    rows = [["", *columns, "ratio"]]
+    for group, contestants in groups.items():
+        first = runs[group, next(iter(contestants))]
+        for name in contestants:
+            figures = runs[group, name]
+            medians = [statistics.median(run.get(column, math.nan) for run in figures) for column in columns]
+            pairs = zip(first, figures, strict=True)
+            ratios = (ours[ratio_of] / theirs[ratio_of] for ours, theirs in pairs)
+            ratio = statistics.median(ratio if ratio_of == SPEED else 1 / ratio for ratio in ratios)
+            rows.append([f"{group}, {name}", *map(readable, medians), f"{ratio:.2f}"])
+    return rows
+
+
+def readable(value: float) -> str:
+    """Gives three or four digits of `value`."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def print_table(rows: list[list[str]]) -> None:
+    """Prints `rows`, the first of which is the head, as a Markdown table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+        print(f"| {' | '.join(cells)} |")
+
+
+class Clock:
+    """Stands at the end of every epoch, in seconds on the wall and of processor time over all threads."""
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[float, float]] = []
+        self.mark()
+
+    def mark(self, *_: Any) -> None:
+        """Notes the time."""
+        self.marks.append((time.perf_counter(), time.process_time()))
+
+    def figures(self, samples: int) -> Figures:
+        """Gives `EPOCH_COLUMNS`, medians over the epochs after the first, which traces and compiles."""
+        epochs = [(wall - start, cpu - used) for (start, used), (wall, cpu) in itertools.pairwise(self.marks)]
+        wall, cpu = (statistics.median(seconds) for seconds in zip(*epochs[1:], strict=True))
+        return dict(zip(EPOCH_COLUMNS, (epochs[0][0], wall, samples / wall, cpu, peak_megabytes()), strict=True))
+
+
+def peak_megabytes() -> float:
+    """Gives the most memory that this process has held."""
+    import resource
+
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def fit_keras(model: Any, x: Any, y: Any, given: argparse.Namespace, callbacks: Iterable[Any] = ()) -> Figures:
+    """Fits a compiled Keras model on arrays and gives the figures of its epochs."""
+    import keras
+
+    clock = Clock()
+    # A hook of epochs only: one of batches would be called 1,400 times an epoch.
+    callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=clock.mark)]
+    model.fit(x, y, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
+    return clock.figures(len(x))
+
+
+def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figures:
+    """Trains a PyTorch classifier on tensors in memory, with loss and accuracy as Keras logs them.
+
+    Shuffled indices in place of a DataLoader, the fused Adam, nothing read back before an epoch ends.
+    """
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    clock = Clock()
+    for _ in range(given.epochs):
+        total, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        for batch in torch.randperm(len(x)).split(given.batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            target = y[batch]
+            logits = network(x[batch])
+            loss = torch.nn.functional.cross_entropy(logits, target)
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                total += loss * len(batch)
+                hits += (logits.argmax(1) == target).sum()
+        total.item(), hits.item()
+        clock.mark()
+    return clock.figures(len(x))
+
+
+def digits(samples: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Gives MNIST images in [0, 1] from the folder that `KPHYS_DATA` names, without it noise of the same shape."""
+    import numpy as np
+
+    file = pathlib.Path(os.environ.get("KPHYS_DATA", "")) / "mnist_50k.npz"
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 256, (samples, 28, 28), "uint8"), generator.integers(0, 10, samples)
+    with contextlib.suppress(FileNotFoundError), np.load(file) as arrays:
+        x, y = arrays["x"][:samples], arrays["y"][:samples]
+    return (x / np.float32(255)).reshape(-1, *shape), y.astype("int64")
