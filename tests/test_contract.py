@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +30,10 @@ DEVICES = pytest.mark.parametrize(
 )
 
 
-def _new_process(task: str, folder: Path, names: list[str]) -> None:
+def _new_process(task: str, folder: Path, names: list[str], **environment: str) -> None:
     command = [sys.executable, str(Path(__file__).with_name("contract_process.py")), task, str(folder), *names]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **environment}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert finished.returncode == 0, finished.stderr[-4000:]
 
 
@@ -145,7 +147,8 @@ def test_fits_under_tensorboard_and_both_callbacks(name, tmp_path):
 
 @DEVICES
 def test_trains_on_two_devices(name, tmp_path):
-    _new_process("mirror", tmp_path, [name])
+    # With oneDNN, TensorFlow 2.21 at times frees memory twice under two logical devices and convolutions.
+    _new_process("mirror", tmp_path, [name], TF_ENABLE_ONEDNN_OPTS="0")
     loss, *weights = _arrays(tmp_path, name)
     assert np.isfinite(loss).all()
     assert all(np.isfinite(weight).all() for weight in weights)
