@@ -230,7 +230,8 @@ def _rnn(
             features = keras.layers.LayerNormalization(name=f"{cell}_{depth}_normalization")(features)
         if regularization.dropout:
             features = keras.layers.Dropout(regularization.dropout, seed=seeds())(features)
-    return finish_model(inputs, features, head, family="recurrent", seed=seeds(), **training)
+    family = "recurrent of any length" if inputs.shape[1] is None else "recurrent"
+    return finish_model(inputs, features, head, family=family, seed=seeds(), **training)
 
 
 def _bidirectional(forward: keras.layers.Layer, seeds: _parts.Seeds) -> keras.layers.Layer:
