@@ -158,6 +158,8 @@ def _flat(callbacks: Any) -> list[Any]:
 
 
 def _acts_on_batches(callback: Any) -> bool:
+    if getattr(callback, "batches_may_share_a_call", False):
+        return False
     frequency = _FREQUENCY.get(type(callback))
     idle = frequency is not None and getattr(callback, frequency) == "epoch"
     if type(callback) is keras.callbacks.ProgbarLogger or (idle and not getattr(callback, "_should_trace", False)):

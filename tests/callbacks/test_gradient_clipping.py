@@ -7,9 +7,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kphys import mlp_regressor
 from kphys.callbacks import GradientClipping
+from kphys.callbacks._clipping import NUM_BINS, bin_of, norms_of, percentile_of
 
 RATE = 0.1
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -38,8 +41,20 @@ def clipped(g, **threshold):
     ((mode, c),) = threshold.items()
     if mode == "value":
         return [np.clip(part, -c, c) for part in g]
+    if mode == "adaptive":
+        return adaptively_clipped(g, START, c)
     norms = [norm(g)] * len(g) if mode == "global_norm" else [norm([part]) for part in g]
     return [part * min(1, c / size) for part, size in zip(g, norms, strict=True)]
+
+
+def adaptively_clipped(g, weights, c):
+    """Each column of a matrix and each vector by its own weights' norm, of at least 0.001."""
+    parts = []
+    for part, weight in zip(g, weights, strict=True):
+        allowed = c * np.maximum(np.sqrt((weight**2).sum(axis=0, keepdims=weight.ndim > 1)), 1e-3)
+        size = np.sqrt((part**2).sum(axis=0, keepdims=part.ndim > 1))
+        parts.append(part * np.minimum(1, allowed / size))
+    return parts
 
 
 def after(weights, g):
@@ -62,9 +77,11 @@ SIZE = norm(gradients(START))
 
 
 @pytest.mark.parametrize("fraction", [0.2, 5.0])
-@pytest.mark.parametrize("mode", ["global_norm", "norm", "value"])
+@pytest.mark.parametrize("mode", ["global_norm", "norm", "value", "adaptive"])
 def test_a_step_takes_the_clipped_gradient(mode, fraction):
-    threshold = {mode: float(fraction * SIZE)}
+    # The kernel is (1, 1, 1), the bias 0: the larger ratio of gradient to weight is that of the bias.
+    scale = SIZE if mode != "adaptive" else abs(gradients(START)[1][0]) / 1e-3
+    threshold = {mode: float(fraction * scale)}
     model = linear()
     history = fit(model, GradientClipping(**threshold)).history
     expected = clipped(gradients(START), **threshold)
@@ -195,6 +212,284 @@ def test_a_training_that_broke_off_leaves_the_next_one_free():
     assert history["clipped_fraction"] == [0.0]
 
 
+# === Relative thresholds ===
+
+
+def test_a_threshold_may_follow_a_schedule_of_the_optimizers_iterations():
+    thresholds = [float(SIZE) / 4**step for step in range(1, 5)]
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1, 2], thresholds)
+    weights, _, _ = steps_by_hand(START, batches_of(2), thresholds)
+    model, clip = linear(), GradientClipping(global_norm=schedule)
+    fit(model, clip, batch_size=2)
+    same(model.get_weights(), weights)
+    assert clip.threshold is schedule
+
+
+@pytest.mark.parametrize("percentile", [10, 50, 75, 100])
+def test_a_percentile_is_that_of_the_norms_seen_so_far(percentile):
+    weights, seen, were_clipped = START, [], []
+    for x, y in batches_of(2) * 2:
+        g = gradients(weights, x, y)
+        seen.append(norm(g))
+        c = np.percentile(seen, percentile)
+        were_clipped.append(seen[-1] > c)
+        weights = after(weights, clipped(g, global_norm=c))
+    model = linear()
+    history = fit(model, GradientClipping(percentile=percentile), batch_size=2, epochs=2).history
+    # A bin of norms is 1.1 % wide.
+    same(model.get_weights(), weights, rtol=0.01)
+    assert history["gradient_norm_max"] == pytest.approx([max(seen[:4]), max(seen[4:])], rel=0.02)
+    if percentile < 100:
+        assert history["clipped_fraction"][1] == pytest.approx(np.mean(were_clipped[4:]), abs=0.26)
+
+
+def test_percentiles_are_those_of_numpy():
+    norms = np.random.default_rng(1).lognormal(0, 5, 999).astype("float32")
+    counts = np.bincount(bin_of(norms).numpy(), minlength=NUM_BINS).astype("int32")
+    for percentile in (0.5, 10.0, 33.0, 50.0, 99.9, 100.0):
+        expected = np.percentile(norms, percentile)
+        assert percentile_of(counts, percentile).numpy() == pytest.approx(expected, rel=0.006)
+
+
+def test_norms_out_of_range_count_in_the_last_bins():
+    np.testing.assert_array_equal(bin_of(np.array([0.0, 1e-38, 3e38], "float32")), [0, 0, NUM_BINS - 1])
+
+
+@pytest.mark.parametrize("ratio", [0.01, 1e6])
+def test_an_adaptive_threshold_is_relative_to_each_units_weights(ratio):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=False)
+    start = [np.array([[1, 10], [2, 0], [3, 0]], "float32"), np.array([0.5, -0.5], "float32")]
+    model.set_weights(start)
+    y = np.concatenate([Y, 2 * Y], axis=1)
+    g = [part / 2 for part in gradients(start, X, y)]  # The mean over two outputs.
+    history = model.fit(X, y, batch_size=8, verbose=0, callbacks=[GradientClipping(adaptive=ratio)]).history
+    expected = adaptively_clipped(g, start, ratio)
+    same(model.get_weights(), after(start, expected), rtol=1e-4)
+    assert history["clipped_fraction"] == [float(ratio < 1)]
+    assert history["gradient_norm"] == pytest.approx([norm(g)], rel=1e-5)
+
+
+def test_a_unit_without_weights_may_still_move():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros", use_bias=False)])
+    model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=False)
+    fit(model, GradientClipping(adaptive=0.5))
+    assert norm(model.get_weights()) == pytest.approx(RATE * 0.5 * 1e-3, rel=1e-4)
+
+
+# === Norms at the ends of the range ===
+
+
+@pytest.mark.parametrize("size", [1e-15, 1.0, 1e19, 1e30, 3e38])
+def test_norms_are_finite_wherever_gradients_are(size):
+    g = [np.array([0.3, 0.4], "float32") * np.float32(size), np.zeros(2, "float32"), np.float32([0.5 * size])]
+    norms, global_norm = norms_of([tf.constant(part) for part in g])
+    np.testing.assert_allclose(norms, [0.5 * size, 0, 0.5 * size], rtol=1e-5)
+    assert float(global_norm) == pytest.approx(np.sqrt(0.5) * size, rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_norm_of_what_is_not_finite_is_not_finite(bad):
+    norms, global_norm = norms_of([tf.constant([1.0, 2.0]), tf.constant([1.0, bad])])
+    assert np.isfinite(norms.numpy()).tolist() == [True, False]
+    assert not np.isfinite(float(global_norm))
+
+
+# === Steps that are not finite ===
+
+
+def with_moving_averages(optimizer, **compiled):
+    """A network with batch normalization, and metrics."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile(optimizer, "mse", weighted_metrics=["mae"], **compiled)
+    return model
+
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.AdamW(0.01, use_ema=True),
+    "accumulating": lambda: keras.optimizers.SGD(0.01, momentum=0.9, gradient_accumulation_steps=2),
+}
+
+
+@pytest.mark.parametrize("compiled", [{"jit_compile": False}, {"jit_compile": True, "steps_per_execution": 4}])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_bad_step_is_as_if_it_had_not_been(optimizer, compiled):
+    x, y = X.copy(), Y.copy()
+    good = [0, 1, 4, 5, 6, 7]
+    x[2], y[3] = np.nan, np.inf
+    bad, without = (with_moving_averages(optimizer(), **compiled) for _ in range(2))
+    arguments = {"batch_size": 2, "epochs": 2, "shuffle": False, "verbose": 0}
+    history = bad.fit(x, y, **arguments, callbacks=[GradientClipping(global_norm=1.0)]).history
+    expected = without.fit(X[good], Y[good], **arguments, callbacks=[GradientClipping(global_norm=1.0)]).history
+    assert history.pop("skipped_steps") == [1, 1]
+    assert expected.pop("skipped_steps") == [0, 0]
+    for name, values in expected.items():
+        assert history[name] == pytest.approx(values, rel=1e-5), name
+    for kind in ("weights", "optimizer.variables"):
+        got, wanted = (eval(f"model.{kind}") for model in (bad, without))
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
+
+
+def test_a_loss_scaling_skips_by_itself_and_is_counted():
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(RATE), initial_scale=2.0**126)
+    model = linear(scaling)
+    history = fit(model, GradientClipping(global_norm=float(SIZE / 2)), epochs=3).history
+    # The scaled gradients overflow until the scale is halved twice: 2¹²⁶ × norm > 3e38.
+    assert sum(history["skipped_steps"]) >= 1
+    assert history["skipped_steps"][-1] == 0
+    assert np.isfinite(model.get_weights()[0]).all()
+    assert scaling.dynamic_scale.numpy() < 2.0**126
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_bad_steps_in_a_row_end_training_and_name_the_variable(jit_compile):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="first"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(), "mse", jit_compile=jit_compile)
+    start, clip = model.get_weights(), GradientClipping(global_norm=1.0, max_skipped=3)
+    with pytest.raises(FloatingPointError, match=r"3 steps in a row .* NaN or infinite, first that of `.*first/kernel`"):
+        model.fit(X * np.nan, Y, batch_size=1, verbose=0, callbacks=[clip])
+    same(model.get_weights(), start)
+    assert model.optimizer.iterations == 0
+    # The next training is free of it.
+    history = fit(model).history
+    assert set(history) == {"loss"}
+
+
+def test_good_steps_in_between_start_the_row_anew():
+    x = X.copy()
+    x[[1, 2, 4, 5, 7]] = np.nan
+    model = linear()
+    history = fit(model, GradientClipping(global_norm=1.0, max_skipped=3), batch_size=1, epochs=2).history
+    assert history["skipped_steps"] == [0, 0]
+    history = model.fit(
+        x, Y, batch_size=1, shuffle=False, verbose=0, callbacks=[GradientClipping(global_norm=1.0, max_skipped=3)]
+    ).history
+    assert history["skipped_steps"] == [5]
+
+
+def test_after_too_many_no_step_counts_until_the_epoch_ends():
+    x = X.copy()
+    x[:2] = np.nan
+    model = linear()
+    with pytest.raises(FloatingPointError, match="2 steps in a row"):
+        model.fit(
+            x,
+            Y,
+            batch_size=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[GradientClipping(global_norm=1.0, max_skipped=2)],
+        )
+    same(model.get_weights(), START)
+
+
+# === Logs of every step ===
+
+
+def test_the_norm_of_every_step_goes_to_tensorboard_on_request(tmp_path):
+    weights, sizes, _ = steps_by_hand(START, batches_of(2) * 2, [1.0] * 8)
+    model = linear(steps_per_execution=4)
+    fit(model, GradientClipping(global_norm=1.0, log_dir=tmp_path), batch_size=2, epochs=2)
+    same(model.get_weights(), weights)
+    events = EventAccumulator(str(tmp_path / "train")).Reload()
+    written = [
+        (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors("batch_gradient_norm")
+    ]
+    assert [step for step, _ in written] == list(range(8))
+    assert [value for _, value in written] == pytest.approx(sizes, rel=1e-5)
+
+
+def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(linear(), GradientClipping(global_norm=1.0))
+    assert list(tmp_path.iterdir()) == []
+
+
+# === Several optimizers ===
+
+
+class Adversaries(keras.Model):
+    """Two linear models, each with an optimizer of its own; the second learns the negative targets."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator, self.discriminator = (
+            keras.layers.Dense(1, kernel_initializer="ones", name=name) for name in ("generator", "discriminator")
+        )
+
+    def build(self, shape):
+        self.generator.build(shape)
+        self.discriminator.build(shape)
+
+    def call(self, x):
+        return self.generator(x) + self.discriminator(x)
+
+    def train_step(self, data):
+        x, y = data
+        losses = {}
+        for name, sign in (("generator", 1.0), ("discriminator", -1.0)):
+            layer = getattr(self, name)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((layer(x) - sign * y) ** 2)
+            variables = layer.trainable_variables
+            getattr(self, f"{name}_optimizer").apply(tape.gradient(loss, variables), variables)
+            losses[f"{name}_loss"] = loss
+        return losses
+
+
+def test_each_optimizer_is_clipped_and_logged_by_itself():
+    model = Adversaries()
+    model.build((None, 3))
+    model.compile(jit_compile=False)
+    model.generator_optimizer, model.discriminator_optimizer = (keras.optimizers.SGD(RATE) for _ in range(2))
+    g, d = gradients(START), gradients(START, X, -Y)
+    threshold = float(norm(g) + norm(d)) / 2
+    assert (norm(g) > threshold) != (norm(d) > threshold)
+    history = fit(model, GradientClipping(global_norm=threshold)).history
+    same(model.generator.get_weights(), after(START, clipped(g, global_norm=threshold)))
+    same(model.discriminator.get_weights(), after(START, clipped(d, global_norm=threshold)))
+    kinds = ("gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps")
+    # `compile` gave the model an optimizer that nobody uses: it logs nothing.
+    names = ("generator", "discriminator")
+    assert set(history) == {f"{name}_{kind}" for name in names for kind in (*kinds, "loss")}
+    assert history["generator_gradient_norm"] == pytest.approx([norm(g)], rel=1e-5)
+    assert history["discriminator_gradient_norm"] == pytest.approx([norm(d)], rel=1e-5)
+    assert history["generator_clipped_fraction"] != history["discriminator_clipped_fraction"]
+    assert "apply" not in vars(model.generator_optimizer)
+
+
+# === What it is for ===
+
+
+def test_a_recurrent_network_whose_gradients_explode_trains_with_it():
+    """Adds up the last 5 of 50 steps with recurrent weights of 1.1 times an orthogonal matrix: 1.1⁵⁰ = 117.
+
+    Three seeds, none may fail: without clipping the loss ends NaN; with clipping it ends below a tenth of the targets'
+    variance.
+    """
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        x = np.random.default_rng(seed).normal(size=(256, 50, 1)).astype("float32")
+        y = x[:, -5:].sum(axis=1)
+
+        def network(x=x):
+            cell = keras.layers.SimpleRNN(
+                16, activation="linear", recurrent_initializer=keras.initializers.Orthogonal(1.1, seed=1)
+            )
+            model = keras.Sequential([keras.Input(x.shape[1:]), cell, keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(0.02), "mse", jit_compile=False)
+            return model
+
+        arguments = {"batch_size": 16, "epochs": 25, "verbose": 0}
+        free = network().fit(x, y, **arguments).history["loss"][-1]
+        clipped_loss = network().fit(x, y, **arguments, callbacks=[GradientClipping(global_norm=1.0)]).history["loss"]
+        assert np.isnan(free)
+        assert clipped_loss[-1] < 0.1 * y.var()
+
+
 # === Other optimizers and other places ===
 
 
@@ -306,7 +601,7 @@ def test_two_devices_clip_what_one_would():
 # === Bad input ===
 
 
-@pytest.mark.parametrize("mode", ["global_norm", "norm", "value"])
+@pytest.mark.parametrize("mode", ["global_norm", "norm", "value", "percentile", "adaptive"])
 @pytest.mark.parametrize(
     ("threshold", "error"),
     [(0, ValueError), (-1.0, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("1", TypeError)],
@@ -325,7 +620,7 @@ def test_a_threshold_that_is_no_positive_number_is_refused(mode, threshold, erro
     [({}, "none"), ({"norm": 1, "value": 1}, "norm, value"), ({"global_norm": 1, "norm": 2}, "global_norm, norm")],
 )
 def test_exactly_one_threshold_is_asked_for(given, named):
-    with pytest.raises(ValueError, match=rf"Exactly one of `global_norm`, `norm` and `value` .* got {named}: "):
+    with pytest.raises(ValueError, match=rf"Exactly one of `global_norm`, .* must be given, got {named}: "):
         GradientClipping(**given)
 
 
@@ -337,3 +632,18 @@ def test_an_optimizer_that_clips_itself_is_refused(argument):
     ):
         fit(model, GradientClipping(global_norm=1.0))
     same(model.get_weights(), START)
+
+
+def test_percentiles_and_numbers_of_steps_have_their_range():
+    with pytest.raises(ValueError, match="`percentile` must be a percentile above 0 and up to 100, got 101"):
+        GradientClipping(percentile=101)
+    with pytest.raises(ValueError, match="`max_skipped` must be a positive integer, got 0"):
+        GradientClipping(global_norm=1.0, max_skipped=0)
+
+
+def test_two_of_them_are_refused_and_leave_nothing_behind():
+    model = linear()
+    with pytest.raises(ValueError, match="Another GradientClipping is at work"):
+        fit(model, GradientClipping(global_norm=1.0), GradientClipping(norm=1.0))
+    assert set(fit(model).history) == {"loss"}
+    assert "apply" not in vars(model.optimizer)

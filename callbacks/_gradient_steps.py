@@ -1,0 +1,205 @@
+"""The steps of one optimizer while `GradientClipping` is at work: clipped, skipped and counted where they happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kphys.callbacks._clipping import CLIPS, NUM_BINS, bin_of, norms_of, percentile_of
+from kphys.callbacks._optimizers import innermost
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+class GradientSteps:
+    """Clips the gradients of `optimizer` and leaves out steps that are not finite, from `install` to `remove`.
+
+    Everything it counts stands in variables, so that the host waits for the device only when it reads them.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        mode: str,
+        threshold: float | Schedule,
+        max_skipped: int,
+        num_kept: int,
+    ):
+        self._optimizer, self._mode, self._max_skipped, self._num_kept = optimizer, mode, max_skipped, num_kept
+        self._schedule = threshold if isinstance(threshold, Schedule) else None
+        self._variables: Sequence[Any] = ()
+        self._measured: tuple[tf.Tensor, tf.Tensor] | None = None
+        start = {
+            "threshold": 0.0 if self._schedule else threshold,
+            **dict.fromkeys(("norm", "largest"), 0.0),
+            **dict.fromkeys(("steps", "clipped", "skipped", "in_row", "first_bad"), 0),
+        }
+        if mode == "percentile":
+            start["counts"] = [0] * NUM_BINS
+        if num_kept:
+            start["norms"] = [0.0] * num_kept
+        self._state = {
+            name: tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            for name, value in start.items()
+        }
+
+    def install(self) -> None:
+        """Puts itself before the optimizer's update, on the instance."""
+        self._update = self._optimizer.apply
+        self._optimizer.apply = self._apply
+        innermost(self._optimizer)._clip_gradients = self._clip
+
+    def remove(self) -> None:
+        """Leaves the optimizer as it was found."""
+        vars(self._optimizer).pop("apply", None)
+        vars(innermost(self._optimizer)).pop("_clip_gradients", None)
+
+    # === In the compiled step ===
+
+    def _apply(self, gradients: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Does what the optimizer's `apply` does, if the gradients are finite."""
+        if trainable_variables is None:
+            trainable_variables = self._optimizer._trainable_variables
+        pairs = [(g, v) for g, v in zip(gradients, trainable_variables, strict=True) if g is not None]
+        if not pairs:
+            self._update(gradients, trainable_variables)
+            return
+        # Dense: a row that occurs twice in the batch has one gradient, the sum.
+        gradients = _summed_over_replicas([tf.convert_to_tensor(gradient) for gradient, _ in pairs])
+        self._variables = [variable for _, variable in pairs]
+        self._measured = norms_of(gradients)
+        finite = self._count_finite(*self._measured)
+        # The optimizer sums over the replicas, each of which has the whole gradient here.
+        gradients = [gradient / _num_replicas() for gradient in gradients] if _num_replicas() > 1 else gradients
+        if innermost(self._optimizer) is self._optimizer:
+            _apply_if(finite, self._update, gradients, self._variables)
+        else:
+            self._measured = None  # Those are norms of the scaled loss.
+            self._update(gradients, self._variables)  # A loss scaling leaves such steps out itself.
+        self._measured = None
+
+    def _count_finite(self, norms: tf.Tensor, global_norm: tf.Tensor) -> tf.Tensor:
+        in_row, first_bad = self._state["in_row"], self._state["first_bad"]
+        # After the last one allowed no step counts any more, until somebody looks.
+        finite = tf.math.is_finite(global_norm) & (in_row < self._max_skipped)
+        bad = tf.argmin(tf.cast(tf.math.is_finite(norms), tf.int32), output_type=tf.int32)
+        first_bad.assign(tf.where(in_row > 0, first_bad, bad))
+        in_row.assign(tf.where(finite, 0, in_row + 1))
+        self._state["skipped"].assign_add(tf.cast(~finite, tf.int32))
+        return finite
+
+    def _clip(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Stands where the optimizer would clip."""
+        accumulated = bool(innermost(self._optimizer).gradient_accumulation_steps)
+        if _num_replicas() > 1:
+            gradients = [gradient * _num_replicas() for gradient in gradients]
+        norms, global_norm = norms_of(gradients) if self._measured is None or accumulated else self._measured
+        threshold = self._limit(global_norm)
+        gradients, was_clipped = CLIPS[self._mode](gradients, self._variables, norms, global_norm, threshold)
+        self._count(global_norm, was_clipped)
+        return [gradient / _num_replicas() for gradient in gradients] if _num_replicas() > 1 else gradients
+
+    def _limit(self, global_norm: tf.Tensor) -> tf.Tensor:
+        threshold = tf.convert_to_tensor(self._state["threshold"])
+        if self._schedule is not None:
+            threshold = tf.cast(self._schedule(innermost(self._optimizer).iterations), tf.float32)
+        if self._mode != "percentile":
+            return threshold
+        counts = self._state["counts"]
+        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, dtype=tf.int32)
+        counts.assign(seen)
+        return percentile_of(seen, threshold)
+
+    def _count(self, global_norm: tf.Tensor, was_clipped: tf.Tensor) -> None:
+        state = self._state
+        if self._num_kept:
+            place = [[state["steps"] % self._num_kept]]
+            state["norms"].assign(tf.tensor_scatter_nd_update(state["norms"], place, [global_norm]))
+        state["steps"].assign_add(1)
+        state["norm"].assign_add(global_norm)
+        state["largest"].assign(tf.maximum(state["largest"], global_norm))
+        state["clipped"].assign_add(tf.cast(was_clipped, tf.int32))
+
+    def skips(self) -> tf.Tensor:
+        """Says whether the step just taken was left out."""
+        return self._state["in_row"] > 0
+
+    # === On the host ===
+
+    def reset(self) -> None:
+        """Starts the sums of an epoch."""
+        for name in ("steps", "norm", "largest", "clipped", "skipped"):
+            self._state[name].assign(tf.zeros_like(self._state[name]))
+
+    def set_threshold(self, threshold: float) -> None:
+        """Sets the number that the next step takes."""
+        if self._schedule is not None:
+            raise ValueError("`threshold` follows a schedule in this training: make GradientClipping with a number.")
+        self._state["threshold"].assign(threshold)
+
+    def num_steps(self) -> int:
+        """Gives the number of steps of this epoch, without those left out."""
+        return int(self._state["steps"].numpy())
+
+    def figures(self) -> dict[str, float]:
+        """Gives the epoch's logs; none for an optimizer that was not used."""
+        if not self._variables:
+            return {}
+        steps = max(self.num_steps(), 1)
+        return {
+            "gradient_norm": float(self._state["norm"].numpy()) / steps,
+            "gradient_norm_max": float(self._state["largest"].numpy()),
+            "clipped_fraction": int(self._state["clipped"].numpy()) / steps,
+            "skipped_steps": int(self._state["skipped"].numpy()),
+        }
+
+    def norms(self) -> list[tuple[int, float]]:
+        """Gives the epoch's steps, counted from 0, with their norms, as far back as they are kept."""
+        kept, num_steps = self._state["norms"].numpy(), self.num_steps()
+        first = max(num_steps - self._num_kept, 0)
+        return [(step, float(kept[step % self._num_kept])) for step in range(first, num_steps)]
+
+    def lost(self) -> str | None:
+        """Gives the variable whose gradient was the first not to be finite, once too many steps were left out."""
+        if int(self._state["in_row"].numpy()) < self._max_skipped:
+            return None
+        return self._variables[int(self._state["first_bad"].numpy())].path
+
+
+def _num_replicas() -> int:
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def _summed_over_replicas(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Gives the gradients of the whole batch."""
+    if _num_replicas() == 1:
+        return gradients
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+
+
+def _apply_if(
+    finite: tf.Tensor, update: Callable[..., None], gradients: list[tf.Tensor], variables: Sequence[Any]
+) -> None:
+    """Calls `update` where `finite` says so; on several replicas all together."""
+    if _num_replicas() == 1:
+        _do_if(finite, lambda: update(gradients, variables))
+        return
+
+    def across(strategy: tf.distribute.Strategy, finite: Any, gradients: Any) -> None:
+        # A branch in which replicas meet must be chosen for all of them at once.
+        first = strategy.experimental_local_results(finite)[0]
+        _do_if(first, lambda: strategy.extended.call_for_each_replica(update, args=(gradients, variables)))
+
+    tf.distribute.get_replica_context().merge_call(across, args=(finite, gradients))
+
+
+def _do_if(condition: tf.Tensor, action: Callable[[], Any]) -> None:
+    def branch() -> tf.Tensor:
+        action()
+        return tf.constant(True)
+
+    tf.cond(condition, branch, lambda: tf.constant(False))
