@@ -1,75 +1,71 @@
-"""Stop when training no longer helps, and keep the best."""
+"""Stop when training no longer helps, or when time is up, and keep the best."""
 
 from __future__ import annotations
 
 import math
+import os
+import signal
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kphys import _arguments
-
-# What a log's name says about its direction: a part between underscores, `val_` and output names set apart.
-_RISES = (
-    "accuracy",
-    "acc",
-    "auc",
-    "precision",
-    "recall",
-    "f1",
-    "score",
-    "return",
-    "similarity",
-    "coverage",
-    "iou",
-    "correlation",
-    "specificity",
-    "sensitivity",
-)
-_FALLS = (
-    "loss",
-    "error",
-    "mae",
-    "mse",
-    "rmse",
-    "mape",
-    "msle",
-    "nll",
-    "crossentropy",
-    "divergence",
-    "perplexity",
-    "hinge",
-    "poisson",
-    "logcosh",
-)
+from kphys.callbacks._deadline import Deadline
+from kphys.callbacks._directions import direction
+from kphys.callbacks._optimizers import optimizers_of
+from kphys.callbacks._signals import SignalWatch
 
 
 class EarlyStopping(keras.callbacks.Callback):
     """Stops training when a logged value has not improved for `patience` epochs, and gives the best weights back.
 
-    The arguments are those of `keras.callbacks.EarlyStopping` and mean the same. Unlike there, NaN or infinity is never
-    the best value and ends training; epochs before `start_from_epoch` are remembered too; the best weights come back
-    also when the epochs run out; and `stopped_epoch` is `None` unless training was stopped.
+    The arguments up to `start_from_epoch` are those of `keras.callbacks.EarlyStopping` and mean the same. Unlike there,
+    NaN or infinity is never the best value and ends training; epochs before `start_from_epoch` are remembered too; the
+    best weights come back also when the epochs run out and after Ctrl-C; and `stopped_epoch` is `None` unless training
+    was stopped. After another error `restore` brings them back.
 
     Args:
         monitor: Name of the logged value.
         min_delta: Smallest change that is an improvement; its sign does not matter.
-        patience: Number of epochs without improvement after which training stops, ≥ 0.
+        patience: Number of epochs without improvement after which training stops, ≥ 0. `None`: that is no reason.
         verbose: 1 prints a line when training is stopped or weights are restored, 0 nothing.
         mode: "min", "max", or "auto", which goes by the name: down for a loss or an error, up for an accuracy, an AUC
             or a return; a name that says neither is refused.
         baseline: Value that must be reached within `patience` epochs. `None`: none.
         restore_best_weights: `True` leaves the model with the weights of its best epoch.
-        start_from_epoch: Epochs before this one do not count for `patience`.
-        restore_best_optimizer: `True` puts the optimizer's state back with the weights, for training on from there.
+        start_from_epoch: Epochs before this one do not count for `patience` and `significance`.
+        restore_best_optimizer: `True` puts the optimizers' state back with the weights, for training on from there.
+        min_delta_relative: Smallest improvement as a fraction of the best value's magnitude; the larger of this and
+            `min_delta` counts.
+        threshold: Value to reach: training stops once it is reached in `patience` epochs in a row (one, if `patience`
+            is 0 or `None`). Not improving is then no reason to stop.
+        significance: Number z of standard errors: training stops once the last `window` epochs show no improvement
+            larger than z times its error. With t the epoch and v the value, the improvement is that of the straight
+            line v = a + b t fitted to the window by least squares; b has the error √(Σr² / (n − 2) / Σ(t − t̄)²) of n
+            values with residuals r, taken as independent. 2 is usual. This takes the place of the rule of `patience`.
+            `None`: not looked at.
+        window: Number n of epochs that `significance` looks at, ≥ 3.
+        max_seconds: Training stops before the epoch that would end later than this many seconds after its begin, if it
+            takes as long as the slowest so far. `None`: no limit.
+        batch_system: `True` stops in order when the batch system ends the job: before the epoch that would end after
+            Slurm's `SLURM_JOB_END_TIME`, and after the current call of batches upon the signals SIGTERM and SIGUSR1.
+        checkpoint: File, ending in ".keras", to which the whole model is saved, as it is before the best weights are
+            restored, when the batch system ends training. `None`: none.
 
     Attributes:
         best: The best value, `None` before there is one.
         best_epoch: Its epoch, counted from 0.
-        stopped_epoch: The epoch after which training was stopped, `None` if it was not.
-        stop_reason: "patience", "diverged" or `None`.
+        stopped_epoch: The epoch after or in which training was stopped, `None` if it was not.
+        stop_reason: "patience", "threshold", "significance", "time", "batch_system", "diverged", "interrupted" by
+            Ctrl-C, or `None`.
+
+    Raises:
+        ValueError, TypeError: An argument out of its range; `checkpoint` without `batch_system`.
 
     Reference:
         Prechelt, 1998, "Early stopping - but when?".
@@ -90,7 +86,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self,
         monitor: str = "val_loss",
         min_delta: float = 0.0,
-        patience: int = 0,
+        patience: int | None = 0,
         verbose: int = 0,
         mode: str = "auto",
         baseline: float | None = None,
@@ -98,31 +94,34 @@ class EarlyStopping(keras.callbacks.Callback):
         start_from_epoch: int = 0,
         *,
         restore_best_optimizer: bool = False,
+        min_delta_relative: float = 0.0,
+        threshold: float | None = None,
+        significance: float | None = None,
+        window: int = 10,
+        max_seconds: float | None = None,
+        batch_system: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
     ):
         super().__init__()
         self.monitor = monitor
         self.min_delta = abs(_arguments.real("min_delta", min_delta))
-        self.patience = _arguments.integer("patience", patience, minimum=0)
+        self.min_delta_relative = _arguments.real("min_delta_relative", min_delta_relative, minimum=0)
+        self.patience = None if patience is None else _arguments.integer("patience", patience, minimum=0)
         self.verbose = verbose
         self.mode = _arguments.choice("mode", mode, ("auto", "min", "max"))
         self.baseline = None if baseline is None else _arguments.real("baseline", baseline)
         self.restore_best_weights = _arguments.flag("restore_best_weights", restore_best_weights)
         self.start_from_epoch = _arguments.integer("start_from_epoch", start_from_epoch, minimum=0)
         self.restore_best_optimizer = _arguments.flag("restore_best_optimizer", restore_best_optimizer)
-        self._sign = self._direction()
+        self.threshold = None if threshold is None else _arguments.real("threshold", threshold)
+        self.significance = None if significance is None else _arguments.real("significance", significance, minimum=0)
+        self.window = _arguments.integer("window", window, minimum=3)
+        self.max_seconds = None if max_seconds is None else _arguments.real("max_seconds", max_seconds, positive=True)
+        self.batch_system = _arguments.flag("batch_system", batch_system)
+        self.checkpoint = _checked_checkpoint(checkpoint, self.batch_system)
+        self._sign = direction(monitor, self.mode)
+        self._watch: SignalWatch | None = None
         self._reset()
-
-    def _direction(self) -> int:
-        """Gives 1 where lower is better, −1 where higher is."""
-        if self.mode != "auto":
-            return 1 if self.mode == "min" else -1
-        words = self.monitor.lower().split("_")
-        for sign, known in ((1, _FALLS), (-1, _RISES)):
-            if any(word in known for word in words):
-                return sign
-        raise ValueError(
-            f"`mode` 'auto' does not know whether `monitor` {self.monitor!r} should fall or rise: pass 'min' or 'max'."
-        )
 
     def _reset(self) -> None:
         self.best: float | None = None
@@ -130,49 +129,102 @@ class EarlyStopping(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] | None = None
         self.stopped_epoch: int | None = None
         self.stop_reason: str | None = None
-        self._best_optimizer: list[np.ndarray] | None = None
+        self._best_optimizers: list[np.ndarray] | None = None
         self.wait = 0
+        self._values: list[float] = []  # Since `start_from_epoch`.
+        self._num_reached = 0
+        self._epoch = 0
+        self._deadline = Deadline(self.max_seconds, self.batch_system)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets the last training."""
         self._reset()
+        actions = {}
+        if self.restore_best_weights:
+            actions[signal.SIGINT] = self._interrupt
+        if self.batch_system:
+            names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+            actions.update({getattr(signal, name): self._end_in_order for name in names})
+        self._watch = SignalWatch(self.model, actions)
+
+    def _interrupt(self) -> None:
+        self.stopped_epoch, self.stop_reason = self._epoch, "interrupted"
+        self.restore()
+
+    def _end_in_order(self) -> None:
+        self._deadline.signalled = self.model.stop_training = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch."""
+        self._epoch = epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares this epoch with the best one."""
+        """Compares this epoch with the best one, and the time with the limits."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
                 f"`monitor` {self.monitor!r} is not among the logs {', '.join(sorted(logs or {}))}: EarlyStopping "
-                "cannot stop.",
+                "cannot go by it.",
                 stacklevel=2,
             )
-            return
+            reason = None
+        else:
+            reason = self._judge(epoch, float(value))
+        reason = self._deadline.reason() or reason
+        if reason is not None:
+            self._stop(epoch, reason)
+
+    def _judge(self, epoch: int, value: float) -> str | None:
+        """Gives the reason to stop that lies in the value, if there is one."""
         if not math.isfinite(value):
-            self._stop(epoch, "diverged")
-            return
+            return "diverged"
         if self.best_epoch is not None and self.best_epoch < self.start_from_epoch <= epoch:
             self.best = None  # What a warm-up reached only serves a run that ends within it.
         improved = self._improves(value, self.best)
         if improved:
-            self._keep(epoch, float(value))
+            self._keep(epoch, value)
+        self._num_reached = self._num_reached + 1 if self._reaches(value) else 0
+        if self.threshold is not None and self._num_reached >= max(self.patience or 0, 1):
+            return "threshold"
         if epoch < self.start_from_epoch:
-            return
+            return None
+        self._values.append(value)
+        if self.significance is not None:
+            return None if self._still_falls() else "significance"
+        return self._wait_for(value, improved)
+
+    def _wait_for(self, value: float, improved: bool) -> str | None:
         self.wait += 1
         if improved:
-            if self._improves(value, self.baseline):
+            if self.baseline is None or self._sign * value + self.min_delta < self._sign * self.baseline:
                 self.wait = 0
-        elif self.wait >= self.patience:
-            self._stop(epoch, "patience")
+            return None
+        waits = self.patience is not None and self.threshold is None
+        return "patience" if waits and self.wait >= self.patience else None
 
-    def _improves(self, value: float, reference: float | None) -> bool:
-        return reference is None or self._sign * value + self.min_delta < self._sign * reference
+    def _improves(self, value: float, best: float | None) -> bool:
+        if best is None:
+            return True
+        return self._sign * value + max(self.min_delta, self.min_delta_relative * abs(best)) < self._sign * best
+
+    def _reaches(self, value: float) -> bool:
+        return self.threshold is not None and self._sign * value <= self._sign * self.threshold
+
+    def _still_falls(self) -> bool:
+        if len(self._values) < self.window:
+            return True
+        slope, error = _slope(self._values[-self.window :])
+        return -self._sign * slope > self.significance * error
 
     def _keep(self, epoch: int, value: float) -> None:
         self.best, self.best_epoch = value, epoch
         if self.restore_best_weights:
             self.best_weights = self.model.get_weights()
         if self.restore_best_optimizer:
-            self._best_optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
+            self._best_optimizers = [variable.numpy() for variable in self._optimizer_variables()]
+
+    def _optimizer_variables(self) -> list[Any]:
+        return [variable for optimizer in optimizers_of(self.model).values() for variable in optimizer.variables]
 
     def _stop(self, epoch: int, reason: str) -> None:
         self.stopped_epoch, self.stop_reason = epoch, reason
@@ -182,10 +234,54 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best weights back, whether training was stopped or the epochs ran out."""
-        if self.best_weights is not None:
-            self.model.set_weights(self.best_weights)
-            if self.verbose:
-                print(f"Restored the weights of epoch {self.best_epoch + 1}.")
-        if self._best_optimizer is not None:
-            for variable, value in zip(self.model.optimizer.variables, self._best_optimizer, strict=True):
-                variable.assign(value)
+        if self._watch is not None:
+            self._watch.end()
+        if self.checkpoint is not None and self.stop_reason == "batch_system":
+            _save(self.model, self.checkpoint)
+        self.restore()
+
+    def restore(self) -> None:
+        """Puts the best weights back, and the optimizers' state with them if that was asked for.
+
+        Training does it itself wherever it ends in order, and on Ctrl-C.
+        """
+        with tf.init_scope():  # Ctrl-C can come while Keras traces a function.
+            if self.best_weights is not None:
+                self.model.set_weights(self.best_weights)
+                if self.verbose:
+                    print(f"Restored the weights of epoch {self.best_epoch + 1}.")
+            if self._best_optimizers is not None:
+                for variable, value in zip(self._optimizer_variables(), self._best_optimizers, strict=True):
+                    variable.assign(value)
+
+
+def _slope(values: Sequence[float]) -> tuple[float, float]:
+    """Gives the slope of the straight line through equidistant values, and its standard error."""
+    time_steps = np.arange(len(values)) - (len(values) - 1) / 2
+    spread = time_steps @ time_steps
+    deviations = np.asarray(values) - np.mean(values)
+    slope = time_steps @ deviations / spread
+    residuals = deviations - slope * time_steps
+    return slope, math.sqrt(residuals @ residuals / (len(values) - 2) / spread)
+
+
+def _checked_checkpoint(checkpoint: str | os.PathLike[str] | None, batch_system: bool) -> Path | None:
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    if path.suffix != ".keras":
+        raise ValueError(f"`checkpoint` must be a file name that ends in '.keras', got {str(path)!r}.")
+    if not batch_system:
+        raise ValueError("`checkpoint` is written when the batch system ends training: pass batch_system=True with it.")
+    return path
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    """Saves in one piece: a job that is killed meanwhile leaves the file of before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        model.save(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,21 +1,25 @@
 """`EarlyStopping` driven by hand-written logs, beside the one of Keras where that one is right."""
 
+import signal
+import threading
+
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import linregress
 
 from kphys.callbacks import EarlyStopping
 
 NAN, INF = float("nan"), float("inf")
 
 
-class Optimizer:
-    """Two variables that follow the epochs."""
-
-    def __init__(self):
-        self.variables = [keras.Variable(0.0), keras.Variable(np.zeros(3))]
+def momentum():
+    """An optimizer whose variables can follow the epochs."""
+    optimizer = keras.optimizers.SGD(momentum=0.5)
+    optimizer.build([keras.Variable(np.zeros(3))])
+    return optimizer
 
 
 class Model:
@@ -25,7 +29,8 @@ class Model:
         self.weights = None
         self.stop_training = False
         self.metrics = []
-        self.optimizer = Optimizer()
+        self.optimizer = momentum()
+        self.critic_optimizer = momentum()
 
     def get_weights(self):
         return [np.array(self.weights)]
@@ -42,7 +47,7 @@ def run(callback, values, name="val_loss"):
     epochs = 0
     for epoch, value in enumerate(values):
         model.weights = epoch
-        for variable in model.optimizer.variables:
+        for variable in model.optimizer.variables + model.critic_optimizer.variables:
             variable.assign(np.full(variable.shape, epoch))
         callback.on_epoch_begin(epoch)
         callback.on_epoch_end(epoch, {name: value})
@@ -63,7 +68,7 @@ def restoring(**arguments):
 eighths = st.integers(-16, 16).map(lambda number: number / 8)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     values=st.lists(eighths, min_size=1, max_size=10),
     mode=st.sampled_from(["min", "max"]),
@@ -187,68 +192,167 @@ def test_the_optimizer_goes_back_with_the_weights():
     arguments = {"patience": 2, "restore_best_weights": True}
     with_it, _ = run(EarlyStopping(restore_best_optimizer=True, **arguments), [3.0, 1.0, 2.0, 2.0])
     without, _ = run(EarlyStopping(**arguments), [3.0, 1.0, 2.0, 2.0])
-    assert [float(np.mean(variable)) for variable in with_it.optimizer.variables] == [1.0, 1.0]
-    assert [float(np.mean(variable)) for variable in without.optimizer.variables] == [3.0, 3.0]
+    for model, epoch in ((with_it, 1.0), (without, 3.0)):
+        for optimizer in (model.optimizer, model.critic_optimizer):
+            means = [float(np.mean(variable)) for variable in optimizer.variables]
+            assert means == [epoch] * 3  # Iterations, learning rate, momentum.
+
+
+# === Further reasons ===
+
+
+def test_an_improvement_may_be_asked_for_relative_to_the_best():
+    # 100 → 95 is 5 %, 95 → 94 is less, and so is −94.9 against −94.
+    stop = EarlyStopping(min_delta_relative=0.04, patience=1)
+    assert run(stop, [100.0, 95.0, 94.0])[1] == 3
+    assert stop.best == 95.0
+    stop = EarlyStopping(mode="max", min_delta_relative=0.04, patience=1)
+    assert run(stop, [-100.0, -95.0, -94.0])[1] == 3
+    assert stop.best == -95.0
+    # The larger of the two counts: 3 against 4.
+    assert run(EarlyStopping(min_delta=3.0, min_delta_relative=0.04, patience=1), [100.0, 96.5])[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("patience", "values", "epochs"),
+    [
+        (0, [100, 480, 490], 2),
+        (None, [100, 475, 490], 2),
+        (1, [100, 475, 490], 2),
+        # Not improving is no reason, and an epoch below breaks the row.
+        (3, [100, 90, 80, 70, 60, 480, 480, 470, 475, 475, 500, 500], 11),
+        (3, [480, 480, 470], 3),
+    ],
+)
+def test_a_threshold_must_be_reached_in_that_many_epochs_in_a_row(patience, values, epochs):
+    stop = EarlyStopping("episode_return", threshold=475, patience=patience)
+    assert run(stop, values, "episode_return")[1] == epochs
+    assert stop.stop_reason == ("threshold" if len(values) != epochs or values[-1] >= 475 else None)
+
+
+def test_a_threshold_for_what_falls_is_reached_from_above():
+    stop = EarlyStopping("loss", threshold=0.5)
+    assert run(stop, [2.0, 0.6, 0.5, 0.1], "loss")[1] == 3
+
+
+def test_without_patience_only_the_other_reasons_count():
+    stop = EarlyStopping(patience=None)
+    assert run(stop, [1.0] * 50)[1] == 50
+    assert stop.stop_reason is None
+    assert run(stop, [1.0, NAN, 1.0])[1] == 2
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("significance", [0.0, 1.0, 2.0, 4.0])
+def test_significance_is_slope_over_error_of_a_straight_line(mode, significance):
+    generator = np.random.default_rng(3)
+    sign = -1 if mode == "min" else 1
+    values = sign * (1 - np.exp(-np.arange(60) / 10)) + generator.normal(0, 0.03, 60)
+    stop = EarlyStopping(mode=mode, significance=significance, window=8, patience=0)
+    run(stop, values)
+    fits = [linregress(np.arange(8), values[end - 8 : end]) for end in range(8, 61)]
+    first = next(end for end, fit in enumerate(fits, 8) if sign * fit.slope <= significance * fit.stderr)
+    assert (stop.stopped_epoch, stop.stop_reason) == (first - 1, "significance")
+    assert first > 8
+
+
+def test_an_exact_fall_goes_on_and_a_constant_stops():
+    assert run(EarlyStopping(significance=2.0, window=3), [5.0, 4.0, 3.0, 2.0, 1.0, 0.0])[1] == 6
+    assert run(EarlyStopping(significance=2.0, window=3), [5.0, 5.0, 5.0, 5.0])[1] == 3
+    # The window begins after the warm-up.
+    assert run(EarlyStopping(significance=2.0, window=3, start_from_epoch=2), [5.0] * 9)[1] == 5
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is moved."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("time.monotonic", lambda: Clock.now)
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000 + Clock.now)
+    return Clock
+
+
+def run_timed(stop, clock, seconds):
+    """Feeds falling values, each epoch as long as `seconds` says."""
+    model = Model()
+    stop.set_model(model)
+    stop.on_train_begin()
+    for epoch, duration in enumerate(seconds):
+        model.weights = epoch
+        stop.on_epoch_begin(epoch)
+        clock.now += duration
+        stop.on_epoch_end(epoch, {"val_loss": -epoch})
+        if model.stop_training:
+            break
+    stop.on_train_end()
+    return epoch + 1
+
+
+def test_the_last_epoch_ends_in_time_by_the_slowest_so_far(clock):
+    # After 20 + 10 + 10 s another 20 s fit into 60, after 50 s they don't.
+    stop = EarlyStopping(max_seconds=60)
+    assert run_timed(stop, clock, [20, 10, 10, 10, 10]) == 4
+    assert (stop.stop_reason, stop.stopped_epoch) == ("time", 3)
+    assert run_timed(stop, clock, [10, 10, 10]) == 3  # The clock starts anew.
+    assert stop.stop_reason is None
+
+
+def test_the_end_of_the_batch_job_is_known_beforehand(clock, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(1_800_000_000 + 1000 + 65))
+    stop = EarlyStopping(batch_system=True)
+    assert run_timed(stop, clock, [20, 20, 20, 20]) == 3
+    assert stop.stop_reason == "batch_system"
+    clock.now = 1000.0
+    assert run_timed(EarlyStopping(), clock, [20, 20, 20, 20]) == 4  # Nobody asked.
 
 
 # === Which way is better ===
 
-FALLING = ["loss", "val_loss", "kl_loss", "val_kl_loss", "generator_loss", "reconstruction_loss", "outputs_loss"]
-FALLING += [
-    "mae",
+FALLING = [
+    "loss",
+    "val_loss",
+    "kl_loss",
+    "val_kl_loss",
+    "generator_loss",
+    "reconstruction_loss",
     "rmse",
     "val_rmse",
+    "mae",
     "val_mean_absolute_error",
     "gaussian_nll",
     "binary_crossentropy",
     "kl_divergence",
+    "outputs_loss",
 ]
-RISING = ["accuracy", "val_accuracy", "acc", "sparse_categorical_accuracy", "auc", "val_auc", "precision", "val_recall"]
-RISING += ["f1_score", "cosine_similarity", "episode_return", "val_episode_return"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "loss",
-        "val_loss",
-        "kl_loss",
-        "val_kl_loss",
-        "generator_loss",
-        "reconstruction_loss",
-        "rmse",
-        "val_rmse",
-        "mae",
-        "val_mean_absolute_error",
-        "gaussian_nll",
-        "binary_crossentropy",
-        "kl_divergence",
-        "outputs_loss",
-    ],
-)
+@pytest.mark.parametrize("name", FALLING)
 def test_losses_and_errors_should_fall(name):
     stop = EarlyStopping(name)
     run(stop, [3.0, 2.0, 2.5], name)
     assert (stop.best, stop.stopped_epoch) == (2.0, 2)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "accuracy",
-        "val_accuracy",
-        "acc",
-        "auc",
-        "val_auc",
-        "episode_return",
-        "val_episode_return",
-        "precision",
-        "val_recall",
-        "f1_score",
-        "cosine_similarity",
-        "sparse_categorical_accuracy",
-    ],
-)
+RISING = [
+    "accuracy",
+    "val_accuracy",
+    "acc",
+    "auc",
+    "val_auc",
+    "episode_return",
+    "val_episode_return",
+    "precision",
+    "val_recall",
+    "f1_score",
+    "cosine_similarity",
+    "sparse_categorical_accuracy",
+]
+
+
+@pytest.mark.parametrize("name", RISING)
 def test_accuracies_and_returns_should_rise(name):
     stop = EarlyStopping(name)
     run(stop, [1.0, 2.0, 1.5], name)
@@ -299,6 +403,120 @@ def test_a_fit_ends_with_the_best_weights_and_their_optimizer():
     assert model.optimizer.iterations == stop.best_epoch + 1
 
 
+# === Signals ===
+
+
+class Signals(keras.callbacks.Callback):
+    """Sends this process a signal in the batch `batch` of epoch `epoch`."""
+
+    def __init__(self, number, epoch, batch=1):
+        super().__init__()
+        self.number, self.epoch, self.batch, self.seen = number, epoch, batch, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.seen[-1], batch) == (self.epoch, self.batch):
+            signal.raise_signal(self.number)
+
+
+def growing():
+    """A model whose loss grows from epoch to epoch, and its fit's arguments."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(1.1), "mse", jit_compile=False)
+    return model, {"x": np.ones((3, 1)), "y": np.ones((3, 1)), "batch_size": 1, "epochs": 9, "verbose": 0}
+
+
+class Weights(keras.callbacks.Callback):
+    """Keeps the weights after every epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
+def test_ctrl_c_restores_the_best_weights_and_goes_on_to_the_caller():
+    model, arguments = growing()
+    stop, weights = EarlyStopping("loss", patience=5, restore_best_weights=True), Weights()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**arguments, callbacks=[stop, weights, Signals(signal.SIGINT, epoch=2)])
+    assert (stop.stop_reason, stop.stopped_epoch, stop.best_epoch) == ("interrupted", 2, 0)
+    for restored, best, last in zip(model.get_weights(), weights.weights[0], weights.weights[-1], strict=True):
+        np.testing.assert_array_equal(restored, best)
+        assert (best != last).any()
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_ctrl_c_reaches_every_callback_that_waits_for_it():
+    model, arguments = growing()
+    stops = [EarlyStopping("loss", patience=5, restore_best_weights=True) for _ in range(2)]
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**arguments, callbacks=[*stops, Signals(signal.SIGINT, epoch=2)])
+    assert [stop.stop_reason for stop in stops] == ["interrupted"] * 2
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_fit_that_broke_off_leaves_the_model_alone_afterwards():
+    class Breaks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise RuntimeError("broken")
+
+    model, arguments = growing()
+    stop = EarlyStopping("loss", patience=5, restore_best_weights=True)
+    with pytest.raises(RuntimeError, match="broken"):
+        model.fit(**arguments, callbacks=[stop, Breaks()])
+    after = model.get_weights()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    np.testing.assert_array_equal(model.get_weights()[0], after[0])
+    assert stop.stop_reason is None
+    stop.restore()
+    np.testing.assert_array_equal(model.get_weights()[0], stop.best_weights[0])
+    assert (after[0] != stop.best_weights[0]).any()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_batch_system_ends_training_in_order(name, tmp_path):
+    number = getattr(signal, name)
+    model, arguments = growing()
+    file = tmp_path / "folder" / "job.keras"
+    stop = EarlyStopping("loss", patience=5, restore_best_weights=True, batch_system=True, checkpoint=file)
+    sender, weights, before = Signals(number, epoch=2), Weights(), signal.getsignal(number)
+    history = model.fit(**arguments, callbacks=[stop, weights, sender]).history
+    assert (stop.stop_reason, stop.stopped_epoch, len(history["loss"])) == ("batch_system", 2, 3)
+    assert signal.getsignal(number) == before
+    # What was reached is in the file, the best in the model.
+    assert list(file.parent.iterdir()) == [file]
+    saved = keras.models.load_model(file)
+    np.testing.assert_array_equal(saved.get_weights()[0], weights.weights[2][0])
+    np.testing.assert_array_equal(model.get_weights()[0], weights.weights[0][0])
+    assert saved.optimizer.iterations == 3 + 3 + 2
+
+
+def test_a_job_that_ends_by_itself_leaves_no_checkpoint(tmp_path):
+    model, arguments = growing()
+    stop = EarlyStopping("loss", patience=1, batch_system=True, checkpoint=tmp_path / "job.keras")
+    model.fit(**arguments, callbacks=[stop])
+    assert (stop.stop_reason, list(tmp_path.iterdir())) == ("patience", [])
+
+
+def test_another_thread_trains_without_signals():
+    model, arguments = growing()
+    stop = EarlyStopping("loss", patience=2, restore_best_weights=True, batch_system=True)
+    thread = threading.Thread(target=model.fit, kwargs={**arguments, "callbacks": [stop]})
+    thread.start()
+    thread.join()
+    assert stop.stop_reason == "patience"
+
+
 # === Bad input ===
 
 
@@ -317,6 +535,18 @@ def test_a_fit_ends_with_the_best_weights_and_their_optimizer():
         ({"start_from_epoch": -2}, ValueError, "`start_from_epoch` must be an integer of at least 0, got -2"),
         ({"restore_best_weights": "yes"}, TypeError, "`restore_best_weights` must be True or False, got 'yes'"),
         ({"restore_best_optimizer": 1}, ValueError, "`restore_best_optimizer` must be True or False, got 1"),
+        ({"min_delta_relative": -0.1}, ValueError, r"`min_delta_relative` .* not negative, got -0\.1"),
+        ({"threshold": INF}, ValueError, "`threshold` must be a finite number, got inf"),
+        ({"significance": -1}, ValueError, "`significance` must be a number that is not negative, got -1"),
+        ({"window": 2}, ValueError, "`window` must be an integer of at least 3, got 2"),
+        ({"max_seconds": 0}, ValueError, "`max_seconds` must be a positive number, got 0"),
+        ({"batch_system": "slurm"}, TypeError, "`batch_system` must be True or False, got 'slurm'"),
+        ({"checkpoint": "job.keras"}, ValueError, "`checkpoint` is written when .* pass batch_system=True"),
+        (
+            {"checkpoint": "job.h5", "batch_system": True},
+            ValueError,
+            r"`checkpoint` must be a file name that ends in '\.keras', got 'job\.h5'",
+        ),
     ],
 )
 def test_it_refuses(arguments, error, message):

@@ -1,0 +1,33 @@
+"""When there is no time for another epoch."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+class Deadline:
+    """Watches the clock from its making on, epoch by epoch, and knows when a batch system's job ends.
+
+    `signalled` is set when the batch system has said so itself.
+    """
+
+    def __init__(self, max_seconds: float | None, batch_system: bool):
+        self._max_seconds, self._batch_system = max_seconds, batch_system
+        self._began = self._epoch_ended = time.monotonic()
+        self._slowest = 0.0
+        self.signalled = False
+
+    def reason(self) -> str | None:
+        """Gives, at the end of an epoch, why there should be no other: "batch_system", "time" or `None`.
+
+        The next epoch is taken to last as long as the slowest so far.
+        """
+        now = time.monotonic()
+        self._slowest, self._epoch_ended = max(self._slowest, now - self._epoch_ended), now
+        job_ends = os.environ.get("SLURM_JOB_END_TIME") if self._batch_system else None
+        if self.signalled or (job_ends is not None and time.time() + self._slowest > float(job_ends)):
+            return "batch_system"
+        if self._max_seconds is not None and now - self._began + self._slowest > self._max_seconds:
+            return "time"
+        return None

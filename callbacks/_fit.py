@@ -1,0 +1,18 @@
+"""The call of `fit` that a callback runs in: Keras gives callbacks only the number of epochs and steps."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+
+def fit_frame(model: Any) -> types.FrameType | None:
+    """Gives the frame of the innermost `fit` of `model` on the call stack, `None` if there is none.
+
+    Don't store the frame: it keeps the data of that `fit` in memory.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and not (frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model):
+        frame = frame.f_back
+    return frame
