@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -19,13 +20,13 @@ LONGER = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if row.every_check else pytest.mark.slow) for name, row in ROWS.items()]
 )
 
-# A process each: one row a family for everybody, one a kind of output and of layer with the slow tests.
-DEVICES = pytest.mark.parametrize(
+# What takes long: one row a family for everybody, one a kind of output and of layer with the slow tests.
+SOME = pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=[] if row.name in ("binary", "plain", "lstm") else pytest.mark.slow)
         for name, row in ROWS.items()
-        if row.every_check
+        if row.every_check or "dropout" in row.options
     ],
 )
 
@@ -148,7 +149,46 @@ def test_fits_under_tensorboard_and_both_callbacks(name, tmp_path):
     assert list(tmp_path.glob("validation/events*"))
 
 
-@DEVICES
+class _Killed(keras.callbacks.Callback):
+    """Ends training after one epoch, like a batch job at its time limit."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+@SOME
+def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(name, tmp_path):
+    x, y = ROWS[name].data()
+
+    def fit(folder, *callbacks):
+        model = ROWS[name].build()
+        callbacks = [keras.callbacks.BackupAndRestore(tmp_path / folder), *callbacks]
+        return model, model.fit(x, y, batch_size=BATCH, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit("killed", _Killed())
+    resumed, history = fit("killed")
+    uninterrupted, _ = fit("another")
+    assert history.epoch == [1, 2]
+    for kind in ("weights", "optimizer.variables"):
+        for a, b in zip(*(operator.attrgetter(kind)(model) for model in (resumed, uninterrupted)), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
+
+
+@SOME
+def test_the_best_checkpoint_is_the_model_of_its_epoch(name, tmp_path):
+    x, y = ROWS[name].data()
+    model, file = ROWS[name].build(), tmp_path / "best.keras"
+    checkpoint = keras.callbacks.ModelCheckpoint(file, monitor="val_loss", save_best_only=True)
+    losses = model.fit(
+        x, y, batch_size=BATCH, epochs=3, validation_data=(x, y), verbose=0, callbacks=[checkpoint]
+    ).history["val_loss"]
+    best = keras.models.load_model(file).evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True)
+    assert best["loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+@SOME
 def test_trains_on_two_devices(name, tmp_path):
     # With oneDNN, TensorFlow 2.21 at times frees memory twice under two logical devices and convolutions.
     _new_process("mirror", tmp_path, [name], TF_ENABLE_ONEDNN_OPTS="0")

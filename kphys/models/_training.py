@@ -54,6 +54,7 @@ def finish_model(
     model.fit = _with_keras_steps(model, model.fit)
     model.evaluate = _with_keras_steps(model, model.evaluate)
     model.predict = _one_batch_a_call(model, model.predict)
+    model.load_weights = _with_random_state(model, model.load_weights)
     if check_data:
         model.check_arrays = functools.partial(_check, model, head, loss)
         model.fit = _checked(model, model.fit)
@@ -178,6 +179,22 @@ def _one_batch_a_call(model: keras.Model, method: Callable[..., Any]) -> Callabl
             return method(*args, **kwargs)
         finally:
             model.steps_per_execution = steps_per_execution
+
+    return run
+
+
+def _with_random_state(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `method` and puts the dropout layers where they were: Keras does not save how often they have drawn."""
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        for layer in model.layers:
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                seed, _ = generator.state.numpy()
+                generator.state.assign([seed, model.optimizer.iterations.numpy()])  # They draw once a step.
+        return result
 
     return run
 
