@@ -8,6 +8,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
 from kphys.callbacks._fit import fit_frame
 
 
@@ -37,7 +39,8 @@ class SignalWatch:
     def _hear(self, number: int, frame: types.FrameType | None) -> None:
         hears = self._watching and fit_frame(self._model) is not None
         if hears:
-            self._actions[number]()
+            with tf.init_scope():  # It can come while Keras traces a function.
+                self._actions[number]()
             if number != signal.SIGINT:
                 return
         before = self._before[number]

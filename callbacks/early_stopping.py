@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kphys import _arguments
 from kphys.callbacks._deadline import Deadline
@@ -245,14 +244,13 @@ class EarlyStopping(keras.callbacks.Callback):
 
         Training does it itself wherever it ends in order, and on Ctrl-C.
         """
-        with tf.init_scope():  # Ctrl-C can come while Keras traces a function.
-            if self.best_weights is not None:
-                self.model.set_weights(self.best_weights)
-                if self.verbose:
-                    print(f"Restored the weights of epoch {self.best_epoch + 1}.")
-            if self._best_optimizers is not None:
-                for variable, value in zip(self._optimizer_variables(), self._best_optimizers, strict=True):
-                    variable.assign(value)
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+            if self.verbose:
+                print(f"Restored the weights of epoch {self.best_epoch + 1}.")
+        if self._best_optimizers is not None:
+            for variable, value in zip(self._optimizer_variables(), self._best_optimizers, strict=True):
+                variable.assign(value)
 
 
 def _slope(values: Sequence[float]) -> tuple[float, float]:

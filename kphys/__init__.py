@@ -33,7 +33,7 @@ _HOMES = {
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
 }
-_MODULES = ("callbacks", "datasets", "evaluation", "models")
+_MODULES = ("callbacks", "datasets", "evaluation", "models", "records")
 __all__ = [*_HOMES, *_MODULES, "__version__"]
 
 

@@ -8,9 +8,13 @@ import pytest
 MODULES = (
     "kphys.callbacks.early_stopping",
     "kphys.callbacks.gradient_clipping",
+    "kphys.callbacks.image_logger",
+    "kphys.callbacks.learning_rate_finder",
+    "kphys.callbacks.training_record",
     "kphys.models.convolutional",
     "kphys.models.dense",
     "kphys.models.recurrent",
+    "kphys.records",
 )
 
 
