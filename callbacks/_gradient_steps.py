@@ -27,11 +27,14 @@ class GradientSteps:
         threshold: float | Schedule,
         max_skipped: int,
         num_kept: int,
+        compiled_by_xla: bool,
     ):
         self._optimizer, self._mode, self._max_skipped, self._num_kept = optimizer, mode, max_skipped, num_kept
+        self._compiled_by_xla = compiled_by_xla
         self._schedule = threshold if isinstance(threshold, Schedule) else None
         self._variables: Sequence[Any] = ()
         self._measured: tuple[tf.Tensor, tf.Tensor] | None = None
+        self._counts = tf.constant(True)  # Of the step being traced: whether it is not left out.
         start = {
             "threshold": 0.0 if self._schedule else threshold,
             **dict.fromkeys(("norm", "largest"), 0.0),
@@ -75,11 +78,48 @@ class GradientSteps:
         # The optimizer sums over the replicas, each of which has the whole gradient here.
         gradients = [gradient / _num_replicas() for gradient in gradients] if _num_replicas() > 1 else gradients
         if innermost(self._optimizer) is self._optimizer:
-            _apply_if(finite, self._update, gradients, self._variables)
+            update = self._update_all_or_none if self._can_select else _apply_if
+            update(finite, self._update, gradients, self._variables)
         else:
             self._measured = None  # Those are norms of the scaled loss.
             self._update(gradients, self._variables)  # A loss scaling leaves such steps out itself.
         self._measured = None
+
+    @property
+    def _can_select(self) -> bool:
+        """Says whether a step can be left out value by value: in XLA that copies nothing, and a branch copies it all.
+
+        Of Keras' own optimizers it is known that all they change in a step goes through `assign` and its kin.
+        """
+        optimizer = self._optimizer
+        keeps_more = optimizer.use_ema or optimizer.gradient_accumulation_steps
+        return (
+            self._compiled_by_xla
+            and _num_replicas() == 1
+            and type(optimizer).__module__.startswith("keras.")
+            and not keeps_more
+        )
+
+    def _update_all_or_none(
+        self, finite: tf.Tensor, update: Callable[..., None], gradients: list[tf.Tensor], variables: Sequence[Any]
+    ) -> None:
+        """Calls `update` with every new value replaced by the old one unless `finite`."""
+        optimizer, weight_decay = self._optimizer, self._optimizer.weight_decay
+        # Assigned is the old value, added and subtracted is nothing.
+        unchanged = {"assign": tf.convert_to_tensor, "assign_add": tf.zeros_like, "assign_sub": tf.zeros_like}
+        for name, old in unchanged.items():
+            setattr(optimizer, name, _selecting(finite, getattr(optimizer, name), old))
+        if weight_decay is not None:
+            optimizer.weight_decay = tf.where(finite, weight_decay, 0.0)
+        self._counts = finite
+        try:
+            update(gradients, variables)
+        finally:
+            self._counts = tf.constant(True)
+            optimizer.weight_decay = weight_decay
+            for name in unchanged:
+                del vars(optimizer)[name]
+        optimizer.iterations.assign_sub(tf.where(finite, 0, 1))
 
     def _count_finite(self, norms: tf.Tensor, global_norm: tf.Tensor) -> tf.Tensor:
         in_row, first_bad = self._state["in_row"], self._state["first_bad"]
@@ -109,19 +149,22 @@ class GradientSteps:
         if self._mode != "percentile":
             return threshold
         counts = self._state["counts"]
-        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, dtype=tf.int32)
+        one = tf.cast(self._counts, tf.int32)
+        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, on_value=one, off_value=0, dtype=tf.int32)
         counts.assign(seen)
         return percentile_of(seen, threshold)
 
     def _count(self, global_norm: tf.Tensor, was_clipped: tf.Tensor) -> None:
-        state = self._state
+        state, counts = self._state, self._counts
+        global_norm = tf.where(counts, global_norm, 0.0)
         if self._num_kept:
+            # Left out, a step's place is taken by the next one.
             place = [[state["steps"] % self._num_kept]]
             state["norms"].assign(tf.tensor_scatter_nd_update(state["norms"], place, [global_norm]))
-        state["steps"].assign_add(1)
+        state["steps"].assign_add(tf.cast(counts, tf.int32))
         state["norm"].assign_add(global_norm)
         state["largest"].assign(tf.maximum(state["largest"], global_norm))
-        state["clipped"].assign_add(tf.cast(was_clipped, tf.int32))
+        state["clipped"].assign_add(tf.cast(counts & was_clipped, tf.int32))
 
     def skips(self) -> tf.Tensor:
         """Says whether the step just taken was left out."""
@@ -167,6 +210,15 @@ class GradientSteps:
         if int(self._state["in_row"].numpy()) < self._max_skipped:
             return None
         return self._variables[int(self._state["first_bad"].numpy())].path
+
+
+def _selecting(
+    finite: tf.Tensor, change: Callable[[Any, Any], None], unchanged: Callable[[Any], tf.Tensor]
+) -> Callable[[Any, Any], None]:
+    def change_if_finite(variable: Any, value: Any) -> None:
+        change(variable, tf.where(finite, value, tf.cast(unchanged(variable), value.dtype)))
+
+    return change_if_finite
 
 
 def _num_replicas() -> int:

@@ -100,6 +100,9 @@ class GradientClipping(keras.callbacks.Callback):
                 f"Exactly one of {', '.join(f'`{mode}`' for mode in CLIPS)} must be given, got "
                 f"{', '.join(given) or 'none'}: GradientClipping(global_norm=1.0) is the usual one."
             )
+        # Under their own names, as other callbacks keep theirs: a record of the run reads them.
+        self.global_norm, self.norm, self.value = global_norm, norm, value
+        self.percentile, self.adaptive = percentile, adaptive
         ((self.mode, threshold),) = given.items()
         self._threshold = self._checked(self.mode, threshold)
         self.max_skipped = _arguments.integer("max_skipped", max_skipped)
@@ -130,11 +133,9 @@ class GradientClipping(keras.callbacks.Callback):
         optimizers = optimizers_of(self.model)
         for optimizer in optimizers.values():
             _refuse_clipping(innermost(optimizer))
+        settings = (self.mode, self._threshold, self.max_skipped, self._num_steps_kept(), bool(self.model.jit_compile))
         with self.model.distribute_strategy.scope():
-            self._steps = {
-                prefix: GradientSteps(optimizer, self.mode, self._threshold, self.max_skipped, self._num_steps_kept())
-                for prefix, optimizer in optimizers.items()
-            }
+            self._steps = {prefix: GradientSteps(optimizer, *settings) for prefix, optimizer in optimizers.items()}
         self._writer = None if self.log_dir is None else tf.summary.create_file_writer(str(self.log_dir / "train"))
         self._num_written, self._looked = 0, time.monotonic()
         for steps in self._steps.values():

@@ -314,9 +314,36 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("compiled", [{"jit_compile": False}, {"jit_compile": True, "steps_per_execution": 4}])
+CALLS = {"one step": {"jit_compile": False}, "XLA": {"jit_compile": True, "steps_per_execution": 4}}
+MORE = (
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "Adamax",
+    "AdamW",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "Muon",
+    "Nadam",
+    "RMSprop",
+)
+
+
+@pytest.mark.parametrize("compiled", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_bad_step_is_as_if_it_had_not_been(optimizer, compiled):
+    bad_step_is_left_out(optimizer, compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE)
+def test_xla_leaves_a_bad_step_of_every_optimizer_out(name):
+    bad_step_is_left_out(lambda: getattr(keras.optimizers, name)(0.01), CALLS["XLA"])
+
+
+def bad_step_is_left_out(optimizer, compiled):
     x, y = X.copy(), Y.copy()
     good = [0, 1, 4, 5, 6, 7]
     x[2], y[3] = np.nan, np.inf
@@ -327,11 +354,11 @@ def test_a_bad_step_is_as_if_it_had_not_been(optimizer, compiled):
     assert history.pop("skipped_steps") == [1, 1]
     assert expected.pop("skipped_steps") == [0, 0]
     for name, values in expected.items():
-        assert history[name] == pytest.approx(values, rel=1e-5), name
+        assert history[name] == pytest.approx(values, rel=1e-4), name
     for kind in ("weights", "optimizer.variables"):
         got, wanted = (operator.attrgetter(kind)(model) for model in (bad, without))
         for a, b in zip(got, wanted, strict=True):
-            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5, err_msg=a.path)
 
 
 def test_a_loss_scaling_skips_by_itself_and_is_counted():
@@ -350,7 +377,7 @@ def test_bad_steps_in_a_row_end_training_and_name_the_variable(jit_compile):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="first"), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(), "mse", jit_compile=jit_compile)
     start, clip = model.get_weights(), GradientClipping(global_norm=1.0, max_skipped=3)
-    with pytest.raises(FloatingPointError, match="3 steps in a row .* are NaN or infinite, first .* `first/kernel`"):
+    with pytest.raises(FloatingPointError, match=r"^3 steps .* NaN or infinite, first that of `.*first/kernel`"):
         model.fit(X * np.nan, Y, batch_size=1, verbose=0, callbacks=[clip])
     same(model.get_weights(), start)
     assert model.optimizer.iterations == 0
