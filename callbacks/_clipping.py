@@ -74,7 +74,9 @@ def clip_adaptive(
 def _unit_norms(tensor: tf.Tensor) -> tf.Tensor:
     # Keras keeps a matrix's or a kernel's units on the last axis; a vector counts as one.
     axes = range(len(tensor.shape) - 1) if len(tensor.shape) > 1 else None
-    return tf.sqrt(tf.reduce_sum(tf.square(tensor), axis=axes, keepdims=True))
+    largest = tf.reduce_max(tf.abs(tensor), axis=axes, keepdims=True)
+    units = tf.math.divide_no_nan(tensor, largest)  # Squares overflow at 1e19.
+    return largest * tf.sqrt(tf.reduce_sum(tf.square(units), axis=axes, keepdims=True))
 
 
 CLIPS: dict[str, Clip] = {
@@ -93,7 +95,7 @@ _BINS_PER_OCTAVE = 64
 def bin_of(norm: tf.Tensor) -> tf.Tensor:
     """Gives the bin that counts `norm`."""
     octaves = tf.math.log(tf.maximum(norm, 1e-37)) / tf.math.log(2.0)
-    position = tf.cast(tf.floor(octaves * _BINS_PER_OCTAVE), tf.int32) + NUM_BINS // 2
+    position = tf.cast(tf.floor(octaves * _BINS_PER_OCTAVE), tf.int64) + NUM_BINS // 2
     return tf.clip_by_value(position, 0, NUM_BINS - 1)
 
 

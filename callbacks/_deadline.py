@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 
 
 class Deadline:
@@ -13,9 +14,10 @@ class Deadline:
     """
 
     def __init__(self, max_seconds: float | None, batch_system: bool):
-        self._max_seconds, self._batch_system = max_seconds, batch_system
+        self._max_seconds = max_seconds
         self._began = self._epoch_ended = time.monotonic()
         self._slowest = 0.0
+        self._job_ends = _end_of_job() if batch_system else None
         self.signalled = False
 
     def reason(self) -> str | None:
@@ -25,9 +27,21 @@ class Deadline:
         """
         now = time.monotonic()
         self._slowest, self._epoch_ended = max(self._slowest, now - self._epoch_ended), now
-        job_ends = os.environ.get("SLURM_JOB_END_TIME") if self._batch_system else None
-        if self.signalled or (job_ends is not None and time.time() + self._slowest > float(job_ends)):
+        if self.signalled or (self._job_ends is not None and time.time() + self._slowest > self._job_ends):
             return "batch_system"
         if self._max_seconds is not None and now - self._began + self._slowest > self._max_seconds:
             return "time"
+        return None
+
+
+def _end_of_job() -> float | None:
+    """Gives when Slurm ends this job, in seconds since 1970, `None` if nobody says."""
+    text = os.environ.get("SLURM_JOB_END_TIME")
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        warnings.warn(
+            f"SLURM_JOB_END_TIME should be in seconds since 1970, and is {text!r}: the job's end is not known.",
+            stacklevel=2,
+        )
         return None

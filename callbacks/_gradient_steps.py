@@ -35,13 +35,14 @@ class GradientSteps:
         self._variables: Sequence[Any] = ()
         self._measured: tuple[tf.Tensor, tf.Tensor] | None = None
         self._counts = tf.constant(True)  # Of the step being traced: whether it is not left out.
+        self._clipped = False
         start = {
             "threshold": 0.0 if self._schedule else threshold,
             **dict.fromkeys(("norm", "largest"), 0.0),
-            **dict.fromkeys(("steps", "clipped", "skipped", "in_row", "first_bad"), 0),
+            **dict.fromkeys(("steps", "clipped", "skipped", "in_row", "first_bad", "bad"), _integer(0)),
         }
         if mode == "percentile":
-            start["counts"] = [0] * NUM_BINS
+            start["counts"] = tf.zeros(NUM_BINS, tf.int64)
         if num_kept:
             start["norms"] = [0.0] * num_kept
         self._state = {
@@ -73,32 +74,42 @@ class GradientSteps:
         # Dense: a row that occurs twice in the batch has one gradient, the sum.
         gradients = _summed_over_replicas([tf.convert_to_tensor(gradient) for gradient, _ in pairs])
         self._variables = [variable for _, variable in pairs]
-        self._measured = norms_of(gradients)
-        finite = self._count_finite(*self._measured)
+        norms, global_norm = norms_of(gradients)
+        # After the last one that may be left out none counts, until somebody looks.
+        may_step = self._state["in_row"] < self._max_skipped
+        finite = may_step & tf.math.is_finite(global_norm)
+        self._count_finite(finite, norms)
+        # Where Keras scales or accumulates them afterwards, those are not the norms of what is to be clipped.
+        scaled = self._is_scaling or self._optimizer.loss_scale_factor or self._optimizer.gradient_accumulation_steps
+        self._measured, self._clipped = None if scaled else (norms, global_norm), False
         # The optimizer sums over the replicas, each of which has the whole gradient here.
         gradients = [gradient / _num_replicas() for gradient in gradients] if _num_replicas() > 1 else gradients
-        if innermost(self._optimizer) is self._optimizer:
-            update = self._update_all_or_none if self._can_select else _apply_if
-            update(finite, self._update, gradients, self._variables)
-        else:
-            self._measured = None  # Those are norms of the scaled loss.
-            self._update(gradients, self._variables)  # A loss scaling leaves such steps out itself.
-        self._measured = None
+        update = self._update_all_or_none if self._can_select else _apply_if
+        # A loss scaling leaves steps that are not finite out itself, and learns from them.
+        update(may_step if self._is_scaling else finite, self._update, gradients, self._variables)
+        if not self._clipped:
+            raise ValueError(
+                f"GradientClipping cannot clip the gradients of {type(self._optimizer).__name__}, which hands them on "
+                "to others: give those its `global_clipnorm`, and drop GradientClipping."
+            )
+
+    @property
+    def _is_scaling(self) -> bool:
+        return innermost(self._optimizer) is not self._optimizer
 
     @property
     def _can_select(self) -> bool:
         """Says whether a step can be left out value by value: in XLA that copies nothing, and a branch copies it all.
 
-        Of Keras' own optimizers it is known that all they change in a step goes through `assign` and its kin.
+        Of Keras' own optimizers it is known what they change in a step through `assign` and its kin.
         """
         optimizer = self._optimizer
+        # These change something past it.
+        others = (keras.optimizers.LossScaleOptimizer, keras.optimizers.Muon)
         keeps_more = optimizer.use_ema or optimizer.gradient_accumulation_steps
-        return (
-            self._compiled_by_xla
-            and _num_replicas() == 1
-            and type(optimizer).__module__.startswith("keras.")
-            and not keeps_more
-        )
+        constrained = any(getattr(variable, "constraint", None) is not None for variable in self._variables)
+        known = type(optimizer).__module__.startswith("keras.") and not isinstance(optimizer, others)
+        return self._compiled_by_xla and _num_replicas() == 1 and known and not keeps_more and not constrained
 
     def _update_all_or_none(
         self, finite: tf.Tensor, update: Callable[..., None], gradients: list[tf.Tensor], variables: Sequence[Any]
@@ -121,22 +132,20 @@ class GradientSteps:
                 del vars(optimizer)[name]
         optimizer.iterations.assign_sub(tf.where(finite, 0, 1))
 
-    def _count_finite(self, norms: tf.Tensor, global_norm: tf.Tensor) -> tf.Tensor:
+    def _count_finite(self, finite: tf.Tensor, norms: tf.Tensor) -> None:
         in_row, first_bad = self._state["in_row"], self._state["first_bad"]
-        # After the last one allowed no step counts any more, until somebody looks.
-        finite = tf.math.is_finite(global_norm) & (in_row < self._max_skipped)
-        bad = tf.argmin(tf.cast(tf.math.is_finite(norms), tf.int32), output_type=tf.int32)
+        bad = tf.argmin(_integer(tf.math.is_finite(norms)))
         first_bad.assign(tf.where(in_row > 0, first_bad, bad))
-        in_row.assign(tf.where(finite, 0, in_row + 1))
-        self._state["skipped"].assign_add(tf.cast(~finite, tf.int32))
-        return finite
+        in_row.assign(tf.where(finite, _integer(0), in_row + 1))
+        self._state["skipped"].assign_add(_integer(~finite))
+        self._state["bad"].assign(_integer(~finite))
 
     def _clip(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Stands where the optimizer would clip."""
-        accumulated = bool(innermost(self._optimizer).gradient_accumulation_steps)
+        self._clipped = True
         if _num_replicas() > 1:
             gradients = [gradient * _num_replicas() for gradient in gradients]
-        norms, global_norm = norms_of(gradients) if self._measured is None or accumulated else self._measured
+        norms, global_norm = self._measured or norms_of(gradients)
         threshold = self._limit(global_norm)
         gradients, was_clipped = CLIPS[self._mode](gradients, self._variables, norms, global_norm, threshold)
         self._count(global_norm, was_clipped)
@@ -149,8 +158,7 @@ class GradientSteps:
         if self._mode != "percentile":
             return threshold
         counts = self._state["counts"]
-        one = tf.cast(self._counts, tf.int32)
-        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, on_value=one, off_value=0, dtype=tf.int32)
+        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, dtype=tf.int64) * _integer(self._counts)
         counts.assign(seen)
         return percentile_of(seen, threshold)
 
@@ -161,14 +169,18 @@ class GradientSteps:
             # Left out, a step's place is taken by the next one.
             place = [[state["steps"] % self._num_kept]]
             state["norms"].assign(tf.tensor_scatter_nd_update(state["norms"], place, [global_norm]))
-        state["steps"].assign_add(tf.cast(counts, tf.int32))
+        state["steps"].assign_add(_integer(counts))
         state["norm"].assign_add(global_norm)
         state["largest"].assign(tf.maximum(state["largest"], global_norm))
-        state["clipped"].assign_add(tf.cast(counts & was_clipped, tf.int32))
+        state["clipped"].assign_add(_integer(counts & was_clipped))
+
+    def begin_step(self) -> None:
+        """Forgets about the step before."""
+        self._state["bad"].assign(_integer(0))
 
     def skips(self) -> tf.Tensor:
-        """Says whether the step just taken was left out."""
-        return self._state["in_row"] > 0
+        """Says whether the step since `begin_step` was left out."""
+        return self._state["bad"] > 0
 
     # === On the host ===
 
@@ -187,9 +199,14 @@ class GradientSteps:
         """Gives the number of steps of this epoch, without those left out."""
         return int(self._state["steps"].numpy())
 
+    @property
+    def used(self) -> bool:
+        """Whether this optimizer takes part in the training."""
+        return bool(self._variables)
+
     def figures(self) -> dict[str, float]:
-        """Gives the epoch's logs; none for an optimizer that was not used."""
-        if not self._variables:
+        """Gives the epoch's logs; none for an optimizer that is not used."""
+        if not self.used:
             return {}
         steps = max(self.num_steps(), 1)
         return {
@@ -210,6 +227,11 @@ class GradientSteps:
         if int(self._state["in_row"].numpy()) < self._max_skipped:
             return None
         return self._variables[int(self._state["first_bad"].numpy())].path
+
+
+def _integer(value: Any) -> tf.Tensor:
+    # Of 64 bits: TensorFlow keeps shorter integers in the processor's memory, where XLA on a GPU cannot reach them.
+    return tf.cast(value, tf.int64)
 
 
 def _selecting(

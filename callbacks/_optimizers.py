@@ -6,11 +6,14 @@ import keras
 
 
 def optimizers_of(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
-    """Gives them by the prefix of their logs: "" for `model.optimizer`, "critic_" for `model.critic_optimizer`."""
+    """Gives them by the prefix of their logs: "" for `model.optimizer`, "critic_" for `model.critic_optimizer`.
+
+    An attribute of another name is its own prefix: "slow_" for `model.slow`.
+    """
     return {
-        name.removesuffix("optimizer"): value
+        name.removesuffix("optimizer") if name.endswith("optimizer") else f"{name}_": value
         for name, value in vars(model).items()
-        if name.endswith("optimizer") and isinstance(value, keras.optimizers.Optimizer)
+        if isinstance(value, keras.optimizers.Optimizer)
     }
 
 

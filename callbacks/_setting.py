@@ -10,7 +10,7 @@ from typing import Any
 _DROPPED = ("name", "seed", "module", "registered_name", "build_config", "shared_object_id", "config_error")
 _EXECUTION = ("jit_compile", "run_eagerly", "steps_per_execution")
 _PROGRESS = ("verbose", "initial_epoch", "callbacks")
-_WATCHERS = ("BackupAndRestore", "CSVLogger", "ModelCheckpoint", "RemoteMonitor", "TensorBoard")
+_WATCHERS = ("BackupAndRestore", "CSVLogger", "ImageLogger", "ModelCheckpoint", "RemoteMonitor", "TensorBoard")
 _PLACES = ("path", "dir", "folder", "file")
 
 

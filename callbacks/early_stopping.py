@@ -15,7 +15,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys.callbacks._deadline import Deadline
-from kphys.callbacks._directions import direction
+from kphys.callbacks._directions import direction, direction_of_metric
 from kphys.callbacks._optimizers import optimizers_of
 from kphys.callbacks._signals import SignalWatch
 
@@ -34,7 +34,7 @@ class EarlyStopping(keras.callbacks.Callback):
         patience: Number of epochs without improvement after which training stops, ≥ 0. `None`: that is no reason.
         verbose: 1 prints a line when training is stopped or weights are restored, 0 nothing.
         mode: "min", "max", or "auto", which goes by the name: down for a loss or an error, up for an accuracy, an AUC
-            or a return; a name that says neither is refused.
+            or a return; by what Keras knows of the metric; what says neither ends the first epoch with an error.
         baseline: Value that must be reached within `patience` epochs. `None`: none.
         restore_best_weights: `True` leaves the model with the weights of its best epoch.
         start_from_epoch: Epochs before this one do not count for `patience` and `significance`.
@@ -52,7 +52,9 @@ class EarlyStopping(keras.callbacks.Callback):
         max_seconds: Training stops before the epoch that would end later than this many seconds after its begin, if it
             takes as long as the slowest so far. `None`: no limit.
         batch_system: `True` stops in order when the batch system ends the job: before the epoch that would end after
-            Slurm's `SLURM_JOB_END_TIME`, and after the current call of batches upon the signals SIGTERM and SIGUSR1.
+            Slurm's `SLURM_JOB_END_TIME`, and after the current call of batches upon the signals SIGTERM and SIGUSR1;
+            the epoch that those cut off is not judged. `keras.callbacks.BackupAndRestore` beside it needs
+            `delete_checkpoint=False`: it takes a training that ends in order for done.
         checkpoint: File, ending in ".keras", to which the whole model is saved, as it is before the best weights are
             restored, when the batch system ends training. `None`: none.
 
@@ -118,6 +120,11 @@ class EarlyStopping(keras.callbacks.Callback):
         self.max_seconds = None if max_seconds is None else _arguments.real("max_seconds", max_seconds, positive=True)
         self.batch_system = _arguments.flag("batch_system", batch_system)
         self.checkpoint = _checked_checkpoint(checkpoint, self.batch_system)
+        if self.restore_best_optimizer and not self.restore_best_weights:
+            raise ValueError(
+                "`restore_best_optimizer` puts the optimizer back together with the weights: pass "
+                "restore_best_weights=True with it."
+            )
         self._sign = direction(monitor, self.mode)
         self._watch: SignalWatch | None = None
         self._reset()
@@ -138,13 +145,15 @@ class EarlyStopping(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets the last training."""
         self._reset()
+        if self._watch is not None:
+            self._watch.end()
         actions = {}
         if self.restore_best_weights:
             actions[signal.SIGINT] = self._interrupt
         if self.batch_system:
             names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
             actions.update({getattr(signal, name): self._end_in_order for name in names})
-        self._watch = SignalWatch(self.model, actions)
+        self._watch = SignalWatch(self, actions)
 
     def _interrupt(self) -> None:
         self.stopped_epoch, self.stop_reason = self._epoch, "interrupted"
@@ -168,13 +177,16 @@ class EarlyStopping(keras.callbacks.Callback):
             )
             reason = None
         else:
-            reason = self._judge(epoch, float(value))
+            # What a signal cut off was no whole epoch.
+            reason = None if self._deadline.signalled else self._judge(epoch, float(value))
         reason = self._deadline.reason() or reason
         if reason is not None:
             self._stop(epoch, reason)
 
     def _judge(self, epoch: int, value: float) -> str | None:
         """Gives the reason to stop that lies in the value, if there is one."""
+        if self._sign is None:  # Keras makes its metrics in the first batch.
+            self._sign = direction_of_metric(self.model, self.monitor)
         if not math.isfinite(value):
             return "diverged"
         if self.best_epoch is not None and self.best_epoch < self.start_from_epoch <= epoch:
@@ -216,11 +228,11 @@ class EarlyStopping(keras.callbacks.Callback):
         return -self._sign * slope > self.significance * error
 
     def _keep(self, epoch: int, value: float) -> None:
-        self.best, self.best_epoch = value, epoch
-        if self.restore_best_weights:
-            self.best_weights = self.model.get_weights()
+        weights = self.model.get_weights() if self.restore_best_weights else None
         if self.restore_best_optimizer:
             self._best_optimizers = [variable.numpy() for variable in self._optimizer_variables()]
+        # Last, so that Ctrl-C finds what belongs together.
+        self.best, self.best_epoch, self.best_weights = value, epoch, weights
 
     def _optimizer_variables(self) -> list[Any]:
         return [variable for optimizer in optimizers_of(self.model).values() for variable in optimizer.variables]
@@ -233,11 +245,13 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best weights back, whether training was stopped or the epochs ran out."""
-        if self._watch is not None:
-            self._watch.end()
-        if self.checkpoint is not None and self.stop_reason == "batch_system":
-            _save(self.model, self.checkpoint)
-        self.restore()
+        try:
+            if self.checkpoint is not None and self.stop_reason == "batch_system":
+                _save(self.model, self.checkpoint)
+        finally:
+            self.restore()
+            if self._watch is not None:
+                self._watch.end()
 
     def restore(self) -> None:
         """Puts the best weights back, and the optimizers' state with them if that was asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class GradientClipping(keras.callbacks.Callback):
     - `value`: every component into [−c, c].
     - `percentile`: as `global_norm`, where c is that percentile of all ‖g‖ since training began, this step's included.
     - `adaptive`: g_u → g_u min(1, c max(‖w_u‖, 0.001) / ‖g_u‖), each unit by itself; a bias counts as one unit.
+      Units are those of a weight's last axis, which in transposed convolutions is that of the inputs.
 
     It works where the optimizer would clip: after loss scaling is undone, on accumulated gradients, and under
     `tf.distribute` on their sum over all replicas. A step whose gradients are not finite is left out as a whole:
@@ -42,8 +44,9 @@ class GradientClipping(keras.callbacks.Callback):
     The logs of an epoch get `gradient_norm` and `gradient_norm_max`, mean and maximum of ‖g‖ before clipping,
     `clipped_fraction`, the share of steps in which something was clipped, and `skipped_steps`, the number left out.
     Where a model has several optimizers, as attributes `generator_optimizer` and so on, each is clipped by itself and
-    its logs begin with `generator_`. Put it before callbacks that write logs. Afterwards the optimizers are as they
-    were.
+    its logs begin with `generator_`; if one leaves a step out, the others may take it, but moving averages and metrics
+    stay as they were. Put it before callbacks that write logs. An epoch without a single step logs NaN. Afterwards the
+    optimizers are as they were.
 
     Args:
         global_norm, norm, value: The threshold c, a number or a `keras.optimizers.schedules.LearningRateSchedule` of
@@ -124,9 +127,10 @@ class GradientClipping(keras.callbacks.Callback):
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._threshold = self._checked("threshold", value)
+        threshold = self._checked("threshold", value)
         for steps in self._steps.values():
-            steps.set_threshold(self._threshold)
+            steps.set_threshold(threshold)
+        self._threshold = threshold
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the place of the optimizers' own clipping."""
@@ -144,7 +148,7 @@ class GradientClipping(keras.callbacks.Callback):
         # What is traced already has the old step baked in.
         self.model.make_train_function(force=True)
         # Keras does not call `on_train_end` after an error or Ctrl-C; the next training begins with this.
-        self.model.make_train_function = self._remove
+        self.model.make_train_function = self._make_train_function
 
     def _num_steps_kept(self) -> int:
         if self.log_dir is None:
@@ -166,17 +170,27 @@ class GradientClipping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs the epoch's means."""
         self._end_if_lost()
-        for prefix, steps in self._steps.items():
-            # Read once an epoch: nothing waits for the device in between.
-            figures = steps.figures()
-            if logs is not None:
-                logs.update({prefix + name: value for name, value in figures.items()})
+        used = {prefix: steps for prefix, steps in self._steps.items() if steps.used}
+        if not used:
+            self._remove()
+            raise ValueError(
+                "GradientClipping found no optimizer that takes part in the training: it looks at the model's "
+                "attributes, such as `optimizer` and `generator_optimizer`."
+            )
+        if logs is not None:
+            if not any(steps.num_steps() for steps in used.values()):
+                # Metrics of no step at all are 0, which no callback must take for a good loss.
+                logs.update({name: math.nan for name in logs if not name.startswith("val_")})
+            for prefix, steps in used.items():
+                # Read once an epoch: nothing waits for the device in between.
+                logs.update({prefix + name: value for name, value in steps.figures().items()})
         if self._writer is not None:
             self._write_batches()
 
     def _write_batches(self) -> None:
         norms = {prefix: steps.norms() for prefix, steps in self._steps.items()}
-        with self._writer.as_default():
+        # TensorBoard(update_freq=N) leaves summaries turned off between its batches.
+        with self._writer.as_default(), tf.summary.record_if(True):
             for prefix, values in norms.items():
                 for step, value in values:
                     tf.summary.scalar(f"{prefix}batch_gradient_norm", value, step=self._num_written + step)
@@ -198,7 +212,13 @@ class GradientClipping(keras.callbacks.Callback):
         """Leaves the optimizers as they were found."""
         self._remove()
 
-    def _remove(self, force: bool = True) -> None:
+    def _make_train_function(self, force: bool = False) -> None:
+        if force:  # Somebody changes the model while it is trained.
+            type(self.model).make_train_function(self.model, force=True)
+        else:
+            self._remove()
+
+    def _remove(self) -> None:
         for name in ("make_train_function", "train_step"):
             vars(self.model).pop(name, None)
         for steps in self._steps.values():
@@ -225,14 +245,16 @@ def _without_bad_steps(model: keras.Model, steps: dict[str, GradientSteps]) -> C
     train_step = model.train_step
 
     def step(data: Any) -> Any:
-        kept = [*model.non_trainable_weights, *model.metrics_variables]
+        # Not what is frozen only.
+        averages = [variable for layer in model._flatten_layers() for variable in layer._non_trainable_variables]
+        kept = list({id(variable): variable for variable in [*averages, *model.metrics_variables]}.values())
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in kept]
+        for clipping in steps.values():
+            clipping.begin_step()
         logs = train_step(data)
         skipped = tf.reduce_any([clipping.skips() for clipping in steps.values()])
         for variable, value in zip(kept, before, strict=True):
             variable.assign(tf.where(skipped, value, tf.convert_to_tensor(variable)))
-        # These were computed from the metrics as they stood before.
-        again = model.get_metrics_result()
-        return again if isinstance(logs, dict) and logs.keys() == again.keys() else logs
+        return logs
 
     return step

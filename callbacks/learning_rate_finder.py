@@ -110,7 +110,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         for optimizer in self._optimizers:
             self._saved += _values(optimizer.variables)
         self._saved_metrics = _values(self.model.metrics_variables)
-        self._watch = SignalWatch(self.model, {signal.SIGINT: self.restore})
+        self._watch = SignalWatch(self, {signal.SIGINT: self.restore})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Checks before the first batch that there will be enough of them."""

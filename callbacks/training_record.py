@@ -19,6 +19,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys.callbacks._run_information import now, peak_memory, run_information
+from kphys.callbacks._setting import fingerprint
 from kphys.records import CONFIG, HISTORY, OWN_COLUMNS, RESULT, holds_record, read_config, read_rows
 
 MOST_NAMED = 3
@@ -182,10 +183,15 @@ def _earlier(folder: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Gives, for each earlier call, what it had that this one has not; warns if it trained something else."""
     if not (folder / CONFIG).exists():
         return []
-    former, config = read_config(folder), json.loads(_json(config))  # As it will be read: with lists for tuples.
-    old, new = former["setting"], config["setting"]
-    # More epochs than before is what going on means.
-    different = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != "fit.epochs"]
+    former, read = read_config(folder), json.loads(_json(config))  # As it will be read: with lists for tuples.
+    old, new = former["setting"], read["setting"]
+    # More epochs than before is what going on means, and a learning rate may have fallen meanwhile.
+    rates = {name: value for name, value in old.items() if name.endswith("learning_rate")}
+    expected = {"fit.epochs", *rates}
+    different = [name for name in {**old, **new} if old.get(name) != new.get(name) and name not in expected]
+    if not different:
+        config["setting"] = {**new, **rates}
+        config["fingerprint"] = fingerprint(config["setting"])
     if different:
         named = "; ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in different[:MOST_NAMED])
         warnings.warn(
@@ -193,7 +199,7 @@ def _earlier(folder: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
             f"{' and more' if len(different) > MOST_NAMED else ''}.",
             stacklevel=2,
         )
-    changed = {name: value for name, value in former.items() if name != "earlier" and config.get(name) != value}
+    changed = {name: value for name, value in former.items() if name != "earlier" and read.get(name) != value}
     return [*former.get("earlier", ()), changed]
 
 

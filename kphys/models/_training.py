@@ -189,11 +189,13 @@ def _with_random_state(model: keras.Model, method: Callable[..., Any]) -> Callab
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
         result = method(*args, **kwargs)
+        # They draw once a step; `iterations` would count accumulated steps as one.
+        steps = getattr(model.optimizer, "inner_optimizer", model.optimizer)._iterations.numpy()
         for layer in model.layers:
             generator = getattr(layer, "seed_generator", None)
             if generator is not None:
                 seed, _ = generator.state.numpy()
-                generator.state.assign([seed, model.optimizer.iterations.numpy()])  # They draw once a step.
+                generator.state.assign([seed, steps])
         return result
 
     return run

@@ -1,7 +1,9 @@
 """`EarlyStopping` driven by hand-written logs, beside the one of Keras where that one is right."""
 
+import gc
 import signal
 import threading
+import weakref
 
 import keras
 import numpy as np
@@ -362,10 +364,29 @@ def test_accuracies_and_returns_should_rise(name):
 @pytest.mark.parametrize("name", ["epsilon", "q_mean", "val_something"])
 def test_a_name_that_says_nothing_asks_for_the_mode(name):
     with pytest.raises(ValueError, match=f"`mode` 'auto' .* `monitor` '{name}' .* pass 'min' or 'max'"):
-        EarlyStopping(name)
+        run(EarlyStopping(name), [1.0], name)
     stop = EarlyStopping(name, mode="max")
     run(stop, [1.0, 0.0], name)
     assert stop.stopped_epoch == 1
+
+
+def test_the_last_word_that_says_something_decides():
+    for name, sign in {
+        "energy_loss_auc": -1,
+        "error_type_accuracy": -1,
+        "accuracy_loss": 1,
+        "val_mean_io_u": -1,
+    }.items():
+        assert EarlyStopping(name)._sign == sign
+
+
+def test_keras_knows_its_own_metrics_by_any_name():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[keras.metrics.BinaryAccuracy(name="top")])
+    stop = EarlyStopping("val_top")
+    x = np.ones((2, 1))
+    model.fit(x, x, validation_data=(x, x), callbacks=[stop], verbose=0)
+    assert stop._sign == -1
 
 
 def test_a_missing_value_warns_with_what_there_is():
@@ -501,6 +522,62 @@ def test_a_batch_system_ends_training_in_order(name, tmp_path):
     assert saved.optimizer.iterations == 3 + 3 + 2
 
 
+def test_an_epoch_that_a_signal_cut_off_is_not_the_best():
+    stop = restoring(patience=9, batch_system=True)
+    model = Model()
+    stop.set_model(model)
+    stop.on_train_begin()
+    for epoch, value in enumerate([3.0, 2.0, 1.0]):
+        model.weights = epoch
+        if epoch == 2:
+            stop._deadline.signalled = True
+        stop.on_epoch_end(epoch, {"val_loss": value})
+    stop.on_train_end()
+    assert (stop.stop_reason, stop.best, model.weights) == ("batch_system", 2.0, 1)
+
+
+def test_a_checkpoint_that_cannot_be_written_still_leaves_the_best_weights(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    model, arguments = growing()
+    stop = EarlyStopping(
+        "loss",
+        patience=5,
+        restore_best_weights=True,
+        batch_system=True,
+        checkpoint=tmp_path / "file" / "job.keras",
+    )
+    with pytest.raises(OSError, match="file"):
+        model.fit(**arguments, callbacks=[stop, Signals(signal.SIGTERM, epoch=2)])
+    np.testing.assert_array_equal(model.get_weights()[0], stop.best_weights[0])
+
+
+def test_an_end_of_the_job_that_is_no_number_is_said(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "tomorrow")
+    with pytest.warns(UserWarning, match="SLURM_JOB_END_TIME should be in seconds since 1970, and is 'tomorrow'"):
+        run(EarlyStopping(batch_system=True), [1.0])
+
+
+def test_trainings_that_break_off_leave_no_handlers_behind():
+    class Breaks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise RuntimeError("broken")
+
+    before = signal.getsignal(signal.SIGINT)
+    gone = []
+    for _ in range(3):
+        model, arguments = growing()
+        stop = EarlyStopping("loss", restore_best_weights=True)
+        gone.append(weakref.ref(model))
+        with pytest.raises(RuntimeError, match="broken"):
+            model.fit(**arguments, callbacks=[stop, Breaks()])
+    model.fit(**arguments, callbacks=[EarlyStopping("loss", restore_best_weights=True)])
+    assert signal.getsignal(signal.SIGINT) == before
+    del model, arguments, stop
+    keras.backend.clear_session()
+    gc.collect()
+    assert [reference() for reference in gone[:2]] == [None, None]
+
+
 def test_a_job_that_ends_by_itself_leaves_no_checkpoint(tmp_path):
     model, arguments = growing()
     stop = EarlyStopping("loss", patience=1, batch_system=True, checkpoint=tmp_path / "job.keras")
@@ -535,6 +612,7 @@ def test_another_thread_trains_without_signals():
         ({"start_from_epoch": -2}, ValueError, "`start_from_epoch` must be an integer of at least 0, got -2"),
         ({"restore_best_weights": "yes"}, TypeError, "`restore_best_weights` must be True or False, got 'yes'"),
         ({"restore_best_optimizer": 1}, ValueError, "`restore_best_optimizer` must be True or False, got 1"),
+        ({"restore_best_optimizer": True}, ValueError, "pass restore_best_weights=True with it"),
         ({"min_delta_relative": -0.1}, ValueError, r"`min_delta_relative` .* not negative, got -0\.1"),
         ({"threshold": INF}, ValueError, "`threshold` must be a finite number, got inf"),
         ({"significance": -1}, ValueError, "`significance` must be a number that is not negative, got -1"),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kphys import mlp_regressor
-from kphys.callbacks import GradientClipping
+from kphys.callbacks import EarlyStopping, GradientClipping
 from kphys.callbacks._clipping import NUM_BINS, bin_of, norms_of, percentile_of
 
 RATE = 0.1
@@ -414,6 +414,40 @@ def test_after_too_many_no_step_counts_until_the_epoch_ends():
     same(model.get_weights(), START)
 
 
+def test_an_epoch_without_a_step_has_no_loss():
+    x = np.full_like(X, np.nan)
+    model = linear()
+    clip, early = GradientClipping(global_norm=1.0), EarlyStopping("loss", patience=5, restore_best_weights=True)
+    history = model.fit(x, Y, batch_size=4, epochs=3, verbose=0, callbacks=[clip, early]).history
+    assert np.isnan(history["loss"]).all()
+    assert (history["skipped_steps"], early.stop_reason, early.best) == ([2], "diverged", None)
+
+
+def test_weights_under_a_constraint_stay_in_a_bad_step():
+    kernel = keras.layers.Dense(1, kernel_initializer="ones", kernel_constraint=keras.constraints.MaxNorm(0.1))
+    model = keras.Sequential([keras.Input((3,)), kernel])
+    model.compile(keras.optimizers.SGD(RATE), "mse", jit_compile=True)
+    start = model.get_weights()
+    model.fit(X * np.nan, Y, batch_size=8, verbose=0, callbacks=[GradientClipping(global_norm=1.0)])
+    same(model.get_weights(), start)
+
+
+def test_frozen_weights_are_not_copied(monkeypatch):
+    frozen = keras.layers.Dense(3, trainable=False)
+    model = keras.Sequential([keras.Input((3,)), frozen, keras.layers.Dense(1), keras.layers.BatchNormalization()])
+    model.compile("sgd", "mse", run_eagerly=True)
+    assigned, assign = [], keras.Variable.assign
+
+    def noting(self, value):
+        assigned.append(self.path)
+        return assign(self, value)
+
+    monkeypatch.setattr(keras.Variable, "assign", noting)
+    fit(model, GradientClipping(global_norm=1.0))
+    assert not any(variable.path in assigned for variable in frozen.weights)
+    assert model.layers[-1].moving_mean.path in assigned
+
+
 # === Logs of every step ===
 
 
@@ -428,6 +462,14 @@ def test_the_norm_of_every_step_goes_to_tensorboard_on_request(tmp_path):
     ]
     assert [step for step, _ in written] == list(range(8))
     assert [value for _, value in written] == pytest.approx(sizes, rel=1e-5)
+
+
+def test_it_is_written_also_beside_a_tensorboard_of_few_batches(tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path, update_freq=3, write_graph=False)
+    clip = GradientClipping(global_norm=1.0, log_dir=tmp_path / "norms")
+    fit(linear(), board, clip, batch_size=2, epochs=2)
+    events = EventAccumulator(str(tmp_path / "norms" / "train")).Reload()
+    assert len(events.Tensors("batch_gradient_norm")) == 8
 
 
 def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
@@ -489,6 +531,49 @@ def test_each_optimizer_is_clipped_and_logged_by_itself():
     assert "apply" not in vars(model.generator_optimizer)
 
 
+class Alternating(Adversaries):
+    """The generator learns in every other batch only, and its gradient in the first one is NaN."""
+
+    def build(self, shape):
+        super().build(shape)
+        self.tracker = keras.metrics.Mean("steps")
+
+    def train_step(self, data):
+        x, y = data
+        number = self.discriminator_optimizer.iterations
+        gradients = {}
+        for name in ("generator", "discriminator"):
+            layer = getattr(self, name)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((layer(x) - y) ** 2)
+            gradients[name] = tape.gradient(loss, layer.trainable_variables)
+        bad = tf.where(number == 0, np.float32(np.nan), 0.0)
+        with_bad = [gradient + bad for gradient in gradients["generator"]]
+
+        def apply():
+            self.generator_optimizer.apply(with_bad, self.generator.trainable_variables)
+            return True
+
+        tf.cond(number % 2 == 0, apply, lambda: False)
+        self.discriminator_optimizer.apply(gradients["discriminator"], self.discriminator.trainable_variables)
+        self.tracker.update_state(1.0)
+        return {"steps": self.tracker.result()}
+
+
+def test_a_step_left_out_does_not_weigh_on_later_ones():
+    model = Alternating()
+    model.build((None, 3))
+    model.compile(jit_compile=False)
+    model.generator_optimizer, model.discriminator_optimizer = (keras.optimizers.SGD(1e-3) for _ in range(2))
+    counts = []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: counts.append(float(model.tracker.count)))
+    history = fit(model, GradientClipping(global_norm=100.0), count, batch_size=2).history
+    assert history["generator_skipped_steps"] == [1]
+    assert history["discriminator_skipped_steps"] == [0]
+    # Four batches; the metrics do not count the first.
+    assert counts == [3.0]
+
+
 # === What it is for ===
 
 
@@ -529,6 +614,61 @@ def test_norms_are_those_of_the_unscaled_loss():
     assert history["gradient_norm"] == pytest.approx([SIZE], rel=1e-4)
     assert history["clipped_fraction"] == [1.0]
     same(model.get_weights(), after(START, clipped(gradients(START), global_norm=threshold)), rtol=1e-4)
+
+
+def test_a_factor_on_the_loss_is_undone_before():
+    model = linear(keras.optimizers.SGD(RATE, loss_scale_factor=1024.0))
+    history = fit(model, GradientClipping(global_norm=float(2 * SIZE))).history
+    assert history["gradient_norm"] == pytest.approx([SIZE], rel=1e-4)
+    assert history["clipped_fraction"] == [0.0]
+    same(model.get_weights(), after(START, gradients(START)), rtol=1e-4)
+
+
+def test_a_model_traced_anew_in_training_is_clipped_on():
+    class Retraces(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.make_train_function(force=True)
+
+    history = fit(linear(), Retraces(), GradientClipping(global_norm=1e-6), epochs=3).history
+    assert history["clipped_fraction"] == [1.0] * 3
+
+
+class Handing(keras.optimizers.SGD):
+    """Lets another optimizer do the work."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        self.other.apply(grads, trainable_variables)
+
+
+def test_an_optimizer_made_of_others_is_refused():
+    model = linear(Handing(keras.optimizers.SGD(RATE)))
+    with pytest.raises(ValueError, match="GradientClipping cannot clip the gradients of Handing"):
+        fit(model, GradientClipping(global_norm=1.0))
+
+
+class Hidden(Adversaries):
+    """Keeps its optimizer where nobody finds it."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self.generator(x) - y) ** 2)
+        variables = self.generator.trainable_variables
+        self.hidden["optimizer"].apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+def test_a_model_whose_optimizers_are_not_found_is_told():
+    model = Hidden()
+    model.build((None, 3))
+    model.compile(jit_compile=False)
+    model.hidden = {"optimizer": keras.optimizers.SGD(RATE)}
+    with pytest.raises(ValueError, match="found no optimizer that takes part in the training"):
+        fit(model, GradientClipping(global_norm=1.0))
 
 
 def test_accumulated_gradients_are_clipped_as_one():
