@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from contract_table import BATCH, ROWS
 
-from kphys.callbacks import EarlyStopping, GradientClipping
+import kphys
+from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger, LearningRateFinder, TrainingRecord
 
 ALL = pytest.mark.parametrize("name", ROWS)
 LONGER = pytest.mark.parametrize(
@@ -130,14 +131,17 @@ CLIPPING = {"gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_s
 
 
 @LONGER
-def test_fits_under_tensorboard_and_both_callbacks(name, tmp_path):
+def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
     x, y = ROWS[name].data()
+    model = ROWS[name].build()
     callbacks = [
         GradientClipping(global_norm=1.0),
         EarlyStopping("loss", patience=5, restore_best_weights=True),
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),
+        TrainingRecord(tmp_path / "record", seed=3),
     ]
-    model = ROWS[name].build()
+    if any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
+        callbacks.append(ImageLogger(tmp_path))
     history = model.fit(
         x, y, batch_size=BATCH // 2, epochs=2, validation_data=(x, y), callbacks=callbacks, verbose=0
     ).history
@@ -147,6 +151,21 @@ def test_fits_under_tensorboard_and_both_callbacks(name, tmp_path):
     assert all(np.isfinite(values).all() for values in history.values())
     assert list(tmp_path.glob("train/events*"))
     assert list(tmp_path.glob("validation/events*"))
+    record = kphys.records.read(tmp_path / "record")
+    assert (record.status, record.seed) == ("finished", 3)
+    for key, values in history.items():
+        np.testing.assert_array_equal(record.history[key], values)
+
+
+@SOME
+def test_a_search_for_the_learning_rate_leaves_everything_as_it_was(name):
+    x, y = ROWS[name].data()
+    searched, untouched = ROWS[name].build(), ROWS[name].build()
+    searched.fit(x, y, batch_size=BATCH, epochs=10, verbose=0, callbacks=[LearningRateFinder(num_steps=10)])
+    for model in (searched, untouched):
+        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+    for a, b in zip(searched.weights, untouched.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
 
 
 class _Killed(keras.callbacks.Callback):
