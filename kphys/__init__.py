@@ -29,6 +29,11 @@ _HOMES = {
     "cnn_regressor": "kphys.models.convolutional",
     "rnn_classifier": "kphys.models.recurrent",
     "rnn_regressor": "kphys.models.recurrent",
+    "autoencoder": "kphys.models.autoencoders",
+    "conv_autoencoder": "kphys.models.autoencoders",
+    "Autoencoder": "kphys.models.autoencoders",
+    "pretrain_layerwise": "kphys.models.autoencoders",
+    "classifier_from_encoder": "kphys.models.autoencoders",
     "evaluate_classifier": "kphys.evaluation",
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
@@ -50,5 +55,5 @@ def __dir__() -> list[str]:
 
 
 # From here on Keras knows the classes that files of models name.
-for _module in ("kphys.models._heads", "kphys.models._periodic"):
-    importlib.import_module(_module)
+for _module in ("_heads", "_periodic", "_codes", "_tied", "_reconstruction"):
+    importlib.import_module(f"kphys.models.{_module}")

@@ -40,6 +40,9 @@ class Row:
         generator = np.random.default_rng(5)
         shape = self.arguments[0] if isinstance(self.arguments[0], tuple) else (self.arguments[0],)
         x = generator.normal(size=(BATCH, *(STEPS if size is None else size for size in shape))).astype("float32")
+        if self.builder.endswith("autoencoder"):
+            x = 1 / (1 + np.exp(-x))  # Both losses take what lies between 0 and 1.
+            return x, x
         width = self.arguments[1]
         steps = (x.shape[1],) if self.options.get("return_sequences") else ()
         if self.builder.endswith("regressor"):
@@ -288,4 +291,29 @@ def _rnn() -> list[Row]:
     return rows
 
 
-ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn())}
+def _autoencoders() -> list[Row]:
+    image, small = (12, 12, 1), {"hidden_units": (5,)}
+    mirror = dense(4, 5, 2) + dense(2, 5, 4)
+    flat = ("autoencoder", (4, 2), mirror, (4,))
+    lecture = [(1, 16), (16, 8), (8, 8), (8, 8), (8, 8), (8, 16), (16, 1)]
+    # 12 × 12 pixels, three times half: 3 × 3 positions of 2 channels, 18 numbers, between the maps and the codes.
+    tied = _convolution(9, 1, 4) + _convolution(9, 4, 2) + dense(18, 3) + 18 + 4 + 1
+    return [
+        Row("dense", *flat, small, every_check=True),
+        Row("binary-crossentropy", *flat, {**small, "loss": "binary_crossentropy"}),
+        Row("linear", "autoencoder", (4, 2), dense(4, 2, 4), (4,), {"hidden_units": (), "activation": "linear"}),
+        Row("tied", "autoencoder", (4, 2), dense(4, 5, 2) + 5 + 4, (4,), {**small, "tied_weights": True},
+            every_check=True),
+        Row("noise", *flat, {**small, "noise": 0.1}, stochastic=True),
+        Row("input-dropout", *flat, {**small, "input_dropout": 0.2}, stochastic=True),
+        Row("sparsity", *flat, {**small, "sparsity": 0.1}),
+        Row("code-l1", *flat, {**small, "code_l1": 0.01}),
+        Row("l1-l2", *flat, {**small, "l1": 0.01, "l2": 0.01}),
+        Row("normalization", *flat[:2], mirror + 9, (4,), {**small, "normalization": Adapted(4)}),
+        Row("images", "conv_autoencoder", ((28, 28, 1),), sum(_convolution(9, a, b) for a, b in lecture), (28, 28, 1),
+            every_check=True),
+        Row("tied", "conv_autoencoder", (image, 3), tied, image, {"filters": (4, 2), "tied_weights": True}),
+    ]  # fmt: skip
+
+
+ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn(), *_autoencoders())}

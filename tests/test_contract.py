@@ -78,7 +78,7 @@ def test_has_the_shape_and_the_number_of_weights(name, models):
 @ALL
 def test_is_keras_own_class_and_compiled(name, models):
     model = models[name]
-    assert type(model) is keras.Model or type(model).__module__.startswith("keras.")
+    assert type(model) in (keras.Model, kphys.Autoencoder) or type(model).__module__.startswith("keras.")
     assert model.compiled
     assert model.name == ROWS[name].builder
 
@@ -127,6 +127,7 @@ def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+METRICS = {"regressor": {"mae", "rmse"}, "classifier": {"accuracy", "auc"}, "autoencoder": {"mse"}}
 CLIPPING = {"gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps"}
 
 
@@ -140,13 +141,12 @@ def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),
         TrainingRecord(tmp_path / "record", seed=3),
     ]
-    if any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
+    if any(isinstance(layer, keras.layers.Conv2D) for layer in getattr(model, "encoder", model).layers):
         callbacks.append(ImageLogger(tmp_path))
     history = model.fit(
         x, y, batch_size=BATCH // 2, epochs=2, validation_data=(x, y), callbacks=callbacks, verbose=0
     ).history
-    kinds = {"mae", "rmse"} if "regressor" in name else {"accuracy", "auc"}
-    expected = {"loss", *kinds}
+    expected = {"loss", *next(kinds for builder, kinds in METRICS.items() if builder in name)}
     assert set(history) == expected | {f"val_{key}" for key in expected} | CLIPPING
     assert all(np.isfinite(values).all() for values in history.values())
     assert list(tmp_path.glob("train/events*"))

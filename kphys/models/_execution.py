@@ -19,16 +19,25 @@ class Execution(NamedTuple):
 #   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's.
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it.
 #   of any length  without XLA, which would compile anew for every length that it meets.
+#   autoencoders   as the layers that they are made of, variational ones too; not measured apart.
 # On a GPU nothing has been measured yet: Keras' own choice of XLA, which keeps cuDNN's recurrent kernels.
 _SETTINGS = {
     ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
     ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
     ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
+    ("autoencoder", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
+    ("convolutional autoencoder", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
+    ("variational", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
+    ("convolutional variational", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("convolutional", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent of any length", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("convolutional autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("variational", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("convolutional variational", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
 }
 
 
