@@ -34,6 +34,10 @@ _HOMES = {
     "Autoencoder": "kphys.models.autoencoders",
     "pretrain_layerwise": "kphys.models.autoencoders",
     "classifier_from_encoder": "kphys.models.autoencoders",
+    "vae": "kphys.models.variational",
+    "conv_vae": "kphys.models.variational",
+    "VAE": "kphys.models.variational",
+    "Sampling": "kphys.models.variational",
     "evaluate_classifier": "kphys.evaluation",
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
@@ -55,5 +59,5 @@ def __dir__() -> list[str]:
 
 
 # From here on Keras knows the classes that files of models name.
-for _module in ("_heads", "_periodic", "_codes", "_tied", "_reconstruction"):
+for _module in ("_heads", "_periodic", "_codes", "_tied", "_reconstruction", "_sampling", "_vae"):
     importlib.import_module(f"kphys.models.{_module}")

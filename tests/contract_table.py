@@ -43,6 +43,8 @@ class Row:
         if self.builder.endswith("autoencoder"):
             x = 1 / (1 + np.exp(-x))  # Both losses take what lies between 0 and 1.
             return x, x
+        if self.builder.endswith("vae"):
+            return (x > 0).astype("float32"), None
         width = self.arguments[1]
         steps = (x.shape[1],) if self.options.get("return_sequences") else ()
         if self.builder.endswith("regressor"):
@@ -316,4 +318,15 @@ def _autoencoders() -> list[Row]:
     ]  # fmt: skip
 
 
-ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn(), *_autoencoders())}
+def _variational() -> list[Row]:
+    small = {"hidden_units": 3}
+    flat = ("vae", (4, 2), 5 * 3 + 2 * 4 * 2 + 3 * 3 + 4 * 4, (4,))
+    return [
+        Row("bernoulli", *flat, small, stochastic=True, every_check=True),
+        Row("beta", *flat, {**small, "beta": 4.0}, stochastic=True),
+        Row("gaussian", *flat, {**small, "likelihood": "gaussian", "variance": 0.5}, stochastic=True),
+        Row("learnt-variance", *flat[:2], flat[2] + 1, (4,), {**small, "likelihood": "gaussian"}, stochastic=True),
+    ]
+
+
+ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn(), *_autoencoders(), *_variational())}

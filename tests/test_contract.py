@@ -78,7 +78,7 @@ def test_has_the_shape_and_the_number_of_weights(name, models):
 @ALL
 def test_is_keras_own_class_and_compiled(name, models):
     model = models[name]
-    assert type(model) in (keras.Model, kphys.Autoencoder) or type(model).__module__.startswith("keras.")
+    assert type(model) in (keras.Model, kphys.Autoencoder, kphys.VAE) or type(model).__module__.startswith("keras.")
     assert model.compiled
     assert model.name == ROWS[name].builder
 
@@ -127,7 +127,12 @@ def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-METRICS = {"regressor": {"mae", "rmse"}, "classifier": {"accuracy", "auc"}, "autoencoder": {"mse"}}
+METRICS = {
+    "regressor": {"mae", "rmse"},
+    "classifier": {"accuracy", "auc"},
+    "autoencoder": {"mse"},
+    "vae": {"reconstruction_loss", "kl_loss"},
+}
 CLIPPING = {"gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps"}
 
 

@@ -13,10 +13,13 @@ MODULES = (
     "kphys.callbacks.training_record",
     "kphys.models._pretraining",
     "kphys.models._reconstruction",
+    "kphys.models._sampling",
+    "kphys.models._vae",
     "kphys.models.autoencoders",
     "kphys.models.convolutional",
     "kphys.models.dense",
     "kphys.models.recurrent",
+    "kphys.models.variational",
     "kphys.records",
 )
 

@@ -49,6 +49,13 @@ def test_cross_validation(run):
     assert "in the same folds" in printed
 
 
+def test_lorenz_seeds(run):
+    losses, printed = run("lorenz_seeds")
+    one, twenty = (next(losses[label] for label in losses if label.startswith(f"last-{steps}")) for steps in (1, 20))
+    assert 5 * twenty < one
+    assert "learning rate" in printed
+
+
 @pytest.mark.real_data
 def test_sunspots(run):
     error, printed = run("sunspots")
