@@ -1,0 +1,52 @@
+"""What convolutional networks reach on MNIST: the first 45,000 of 50,000 digits to train, the last 5,000 to test.
+
+    KPHYS_DATA=<folder with mnist_50k.npz> python benchmarks/mnist_accuracy.py [--repeats 3] [--epochs 2]
+
+Each epoch sees every image in five positions: as it is, and shifted by a pixel up, down, left and right. Batches of
+64; a learning rate that falls as half a cosine. A repeat is another seed. The aim is 99.0 % for "plain" and 99.3 % for
+"resnet"; one digit is 0.02 %, and of 5,000 digits 99.3 % is known to 0.12 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+
+from _compare import Figures, arguments, compare, digits
+
+ACCURACY, SECONDS = "accuracy [%]", "fit [s]"
+SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+
+
+def train(given: argparse.Namespace, architecture: str, learning_rate: float, dropout: float) -> Figures:
+    """Trains one network and tests it."""
+    import keras
+    import numpy as np
+
+    from kphys import cnn_classifier
+
+    x, y = digits(50_000, (28, 28, 1))
+    shifted, labels = (
+        np.concatenate([np.roll(x[:45_000], shift, axis=(1, 2)) for shift in SHIFTS]),
+        np.tile(y[:45_000], 5),
+    )
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, given.epochs * -(-len(shifted) // 64))
+    keras.utils.set_random_seed(given.repeat)
+    model = cnn_classifier(
+        (28, 28, 1), 10, architecture=architecture, dropout=dropout, learning_rate=rate, seed=given.repeat
+    )
+    start = time.perf_counter()
+    model.fit(shifted, labels, batch_size=64, epochs=given.epochs, verbose=0)
+    seconds = time.perf_counter() - start
+    scores = model.evaluate(x[45_000:], y[45_000:], batch_size=250, verbose=0, return_dict=True)
+    return {ACCURACY: 100 * scores["accuracy"], SECONDS: seconds}
+
+
+if __name__ == "__main__":
+    networks = {"plain": (2e-3, 0.3), "resnet": (3e-3, 0.0)}
+    group = {
+        name: functools.partial(train, architecture=name, learning_rate=rate, dropout=dropout)
+        for name, (rate, dropout) in networks.items()
+    }
+    compare({"MNIST": group}, arguments(__doc__, epochs=2), (ACCURACY, SECONDS), ratio_of=SECONDS)
