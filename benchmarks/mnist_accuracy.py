@@ -19,7 +19,13 @@ ACCURACY, SECONDS = "accuracy [%]", "fit [s]"
 SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
-def train(given: argparse.Namespace, architecture: str, learning_rate: float, dropout: float) -> Figures:
+NETWORKS = {
+    "plain": {"filters": (32, 64, 128), "dropout": 0.2, "learning_rate": 2e-3},
+    "resnet": {"learning_rate": 3e-3},
+}
+
+
+def train(given: argparse.Namespace, architecture: str) -> Figures:
     """Trains one network and tests it."""
     import keras
     import numpy as np
@@ -31,11 +37,10 @@ def train(given: argparse.Namespace, architecture: str, learning_rate: float, dr
         np.concatenate([np.roll(x[:45_000], shift, axis=(1, 2)) for shift in SHIFTS]),
         np.tile(y[:45_000], 5),
     )
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, given.epochs * -(-len(shifted) // 64))
+    options = dict(NETWORKS[architecture])
+    rate = keras.optimizers.schedules.CosineDecay(options.pop("learning_rate"), given.epochs * -(-len(shifted) // 64))
     keras.utils.set_random_seed(given.repeat)
-    model = cnn_classifier(
-        (28, 28, 1), 10, architecture=architecture, dropout=dropout, learning_rate=rate, seed=given.repeat
-    )
+    model = cnn_classifier((28, 28, 1), 10, architecture=architecture, learning_rate=rate, seed=given.repeat, **options)
     start = time.perf_counter()
     model.fit(shifted, labels, batch_size=64, epochs=given.epochs, verbose=0)
     seconds = time.perf_counter() - start
@@ -44,9 +49,5 @@ def train(given: argparse.Namespace, architecture: str, learning_rate: float, dr
 
 
 if __name__ == "__main__":
-    networks = {"plain": (2e-3, 0.3), "resnet": (3e-3, 0.0)}
-    group = {
-        name: functools.partial(train, architecture=name, learning_rate=rate, dropout=dropout)
-        for name, (rate, dropout) in networks.items()
-    }
+    group = {name: functools.partial(train, architecture=name) for name in NETWORKS}
     compare({"MNIST": group}, arguments(__doc__, epochs=2), (ACCURACY, SECONDS), ratio_of=SECONDS)
