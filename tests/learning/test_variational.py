@@ -30,10 +30,10 @@ def _shifted(x, generator):
 
 
 def test_the_likelihood_of_digits(binary_mnist, falling):
-    """784-400-40-400-784: −ln p(x) by 200 importance samples at most 96 nats an image.
+    """784-400-40-400-784: −ln p(x) by 200 importance samples at most 100 nats an image after 20 epochs.
 
-    Seed 0 reached 95.0, known to 0.7 on a thousand images, with shifts in all but the last 16 of 80 epochs. Without
-    shifts it was 96.2 after 100 epochs, with a bound of 95.5 on the training images and 101.1 on the others: this
+    Seed 0 reaches 98.7, known to 0.7 on a thousand images, with shifts in all but the last 4 epochs; after 80 epochs 95.0.
+    Without shifts it is 96.2 after 100 epochs, with a bound of 95.5 on the training images and 101.1 on the others: this
     network learns its images by heart.
     """
     train, test = binary_mnist
@@ -44,5 +44,5 @@ def test_the_likelihood_of_digits(binary_mnist, falling):
         x = _shifted(train, generator) if epoch < SHIFTED else train
         model.fit(x, batch_size=BATCH, initial_epoch=epoch, epochs=epoch + 1, verbose=0)
     nats = -model.log_likelihood(test, 200, seed=0).mean()
-    assert nats <= 96
+    assert nats <= 100
     assert nats < model.evaluate(test, batch_size=250, verbose=0, return_dict=True)["loss"]
