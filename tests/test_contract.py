@@ -44,27 +44,36 @@ def _arrays(folder: Path, name: str) -> list[np.ndarray]:
         return [saved[key] for key in saved.files]
 
 
-@pytest.fixture(scope="session")
-def models() -> dict[str, keras.Model]:
-    """Every row built once."""
-    return {name: row.build() for name, row in ROWS.items()}
+def _asked_for(request: pytest.FixtureRequest) -> list[str]:
+    """Gives the rows whose tests in this session use the fixture."""
+    tests = [item for item in request.session.items if request.fixturename in getattr(item, "fixturenames", ())]
+    names = {item.callspec.params["name"] for item in tests}
+    return [name for name in ROWS if name in names]
 
 
 @pytest.fixture(scope="session")
-def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every row's weights as another process builds them."""
+def models(request: pytest.FixtureRequest) -> dict[str, keras.Model]:
+    """The rows, each built once."""
+    return {name: ROWS[name].build() for name in _asked_for(request)}
+
+
+@pytest.fixture(scope="session")
+def built_elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rows' weights as another process builds them."""
     folder = tmp_path_factory.mktemp("built")
-    _new_process("build", folder, list(ROWS))
+    _new_process("build", folder, _asked_for(request))
     return folder
 
 
 @pytest.fixture(scope="session")
-def loaded_elsewhere(models: dict[str, keras.Model], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every row's file and with what another process, which loads it, predicts."""
-    folder = tmp_path_factory.mktemp("saved")
-    for name, model in models.items():
-        model.save(folder / f"{name}.keras")
-    _new_process("load", folder, list(ROWS))
+def loaded_elsewhere(
+    request: pytest.FixtureRequest, models: dict[str, keras.Model], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the rows' files and with what another process, which loads them, predicts."""
+    folder, names = tmp_path_factory.mktemp("saved"), _asked_for(request)
+    for name in names:
+        models[name].save(folder / f"{name}.keras")
+    _new_process("load", folder, names)
     return folder
 
 
@@ -83,7 +92,7 @@ def test_is_keras_own_class_and_compiled(name, models):
     assert model.name == ROWS[name].builder
 
 
-@ALL
+@LONGER
 def test_same_seed_same_weights_also_in_a_new_process(name, models, built_elsewhere):
     first = models[name].get_weights()
     for again in (ROWS[name].build().get_weights(), _arrays(built_elsewhere, name)):
@@ -91,7 +100,7 @@ def test_same_seed_same_weights_also_in_a_new_process(name, models, built_elsewh
             np.testing.assert_array_equal(a, b)
 
 
-@ALL
+@LONGER
 def test_another_seed_gives_other_weights(name, models):
     other = ROWS[name].build(seed=4).trainable_weights
     kernels = [
@@ -101,7 +110,7 @@ def test_another_seed_gives_other_weights(name, models):
     assert all((a != b).any() for a, b in kernels)
 
 
-@ALL
+@LONGER
 def test_loads_in_a_new_process_with_the_same_predictions(name, models, loaded_elsewhere):
     expected = models[name].predict(ROWS[name].data()[0], verbose=0)
     np.testing.assert_allclose(_arrays(loaded_elsewhere, name)[0], expected, rtol=1e-5, atol=1e-6)

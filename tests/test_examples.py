@@ -43,12 +43,14 @@ def test_gaussian_errors(run):
     assert "pull_width" in printed
 
 
+@pytest.mark.slow
 def test_cross_validation(run):
     accuracies, printed = run("cross_validation")
     assert min(accuracies.values()) > 0.6
     assert "in the same folds" in printed
 
 
+@pytest.mark.slow
 def test_lorenz_seeds(run):
     losses, printed = run("lorenz_seeds")
     one, twenty = (next(losses[label] for label in losses if label.startswith(f"last-{steps}")) for steps in (1, 20))
@@ -56,6 +58,7 @@ def test_lorenz_seeds(run):
     assert "learning rate" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_sunspots(run):
     error, printed = run("sunspots")
@@ -63,6 +66,7 @@ def test_sunspots(run):
     assert "autoregression over 24 months:  RMSE 18.2" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_z_mass(run):
     error, printed = run("z_mass")

@@ -577,6 +577,7 @@ def test_a_step_left_out_does_not_weigh_on_later_ones():
 # === What it is for ===
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_whose_gradients_explode_trains_with_it():
     """Adds up the last 5 of 50 steps with recurrent weights of 1.1 times an orthogonal matrix: 1.1⁵⁰ = 117.
 
@@ -741,6 +742,7 @@ print(json.dumps(seen))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_clip_what_one_would():
     sizes = steps_by_hand(START, batches_of(4), [np.inf] * 2)[1]
     thresholds = [

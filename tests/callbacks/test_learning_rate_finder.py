@@ -191,6 +191,7 @@ def test_a_loss_that_never_falls_is_said():
     assert finder.suggestion is None
 
 
+@pytest.mark.slow
 def test_the_limit_of_stability_of_gradient_descent():
     # The loss of w is Σ λ_k w_k² / 2 with λ = (4, 0.25): stable up to η = 2 / 4.
     x = np.array([[2, 0], [-2, 0], [0, 0.5], [0, -0.5]], "float32")
@@ -263,6 +264,7 @@ def build(request):
     keras.mixed_precision.set_dtype_policy(policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained_before", [False, True])
 def test_everything_is_put_back_to_the_last_bit(build, trained_before):
     tested, plain = build(), build()

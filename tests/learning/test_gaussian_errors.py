@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from kphys import evaluate_regressor, mlp_regressor
 
@@ -17,6 +18,7 @@ def _simulate(count, seed):
     return x.astype("float32"), y.astype("float32")
 
 
+@pytest.mark.slow
 def test_pulls_have_mean_0_and_width_1(scale, falling):
     """The signal 50 + 10 sin 3x with noise that grows fivefold from the middle to the ends; 10,000 events each.
 

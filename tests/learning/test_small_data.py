@@ -66,6 +66,7 @@ def test_a_parabola_in_physical_units(scale):
     assert model.evaluate(time, depth, verbose=0, return_dict=True)["rmse"] <= 0.01 * depth.std()
 
 
+@pytest.mark.slow
 def test_a_chaotic_series(scale):
     """Mackey–Glass, 6 steps ahead: RMSE at most a fifth of that of the last value."""
     (x_train, y_train), (x_test, y_test) = mackey_glass.load_data(num_steps=2_000, timesteps=30, horizon=6)
