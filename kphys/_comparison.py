@@ -211,7 +211,7 @@ def _common_part(names: list[str]) -> str:
     common = first[:length]
     if any(name[length : length + 1].isdigit() for name in names):
         common = common.rstrip("0123456789")  # Half a number says something else.
-    return common.removesuffix("seed").rstrip("/-_. ")
+    return common.rstrip("/-_. ").removesuffix("seed").rstrip("/-_. ")
 
 
 def _differences(groups: tuple[Group, ...]) -> dict[str, tuple[Any, ...]]:

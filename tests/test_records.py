@@ -202,6 +202,7 @@ def test_a_table_stays_narrow(tmp_path):
     ("names", "label"),
     [
         (["adam_seed0", "adam_seed1"], "adam"),
+        (["adam-seed-0", "adam-seed-1"], "adam"),
         (["n_10", "n_11"], "n"),
         (["n_10_0", "n_10_1"], "n_10"),
         (["rate0.1/seed0", "rate0.1/seed1"], "rate0.1"),
