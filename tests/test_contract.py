@@ -172,6 +172,7 @@ def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
 
 
 @SOME
+@pytest.mark.filterwarnings("ignore:The loss never fell")  # Made-up data, and dropout.
 def test_a_search_for_the_learning_rate_leaves_everything_as_it_was(name):
     x, y = ROWS[name].data()
     searched, untouched = ROWS[name].build(), ROWS[name].build()
