@@ -45,9 +45,9 @@ def _arrays(folder: Path, name: str) -> list[np.ndarray]:
 
 
 def _asked_for(request: pytest.FixtureRequest) -> list[str]:
-    """Gives the rows whose tests in this session use the fixture."""
-    tests = [item for item in request.session.items if request.fixturename in getattr(item, "fixturenames", ())]
-    names = {item.callspec.params["name"] for item in tests}
+    """Gives the rows whose tests of this file use the fixture in this session."""
+    tests = [item for item in request.session.items if item.path == Path(__file__)]
+    names = {item.callspec.params["name"] for item in tests if request.fixturename in item.fixturenames}
     return [name for name in ROWS if name in names]
 
 
