@@ -6,6 +6,8 @@ import sys
 import types
 from typing import Any
 
+import keras
+
 
 def fit_frame(model: Any) -> types.FrameType | None:
     """Gives the frame of the innermost `fit` of `model` on the call stack, `None` if there is none.
@@ -16,3 +18,10 @@ def fit_frame(model: Any) -> types.FrameType | None:
     while frame is not None and not (frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model):
         frame = frame.f_back
     return frame
+
+
+def callbacks_of(frame: types.FrameType) -> list[Any]:
+    """Gives the callbacks of that `fit`; Keras puts a list of its own in the place of the user's."""
+    callbacks = frame.f_locals.get("callbacks")
+    found = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    return [entry for entry in found if entry is not None]

@@ -6,15 +6,16 @@ import keras
 
 
 def optimizers_of(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
-    """Gives them by the prefix of their logs: "" for `model.optimizer`, "critic_" for `model.critic_optimizer`.
+    """Gives them by the names of the model's attributes that they are."""
+    return {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
 
-    An attribute of another name is its own prefix: "slow_" for `model.slow`.
+
+def log_prefix(name: str) -> str:
+    """Gives what the logs of an optimizer begin with: "" for "optimizer", "critic_" for "critic_optimizer".
+
+    An attribute of another name is its own prefix: "slow_" for "slow".
     """
-    return {
-        name.removesuffix("optimizer") if name.endswith("optimizer") else f"{name}_": value
-        for name, value in vars(model).items()
-        if isinstance(value, keras.optimizers.Optimizer)
-    }
+    return name.removesuffix("optimizer") if name.endswith("optimizer") else f"{name}_"
 
 
 def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

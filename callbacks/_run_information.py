@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 import kphys
-from kphys.callbacks._fit import fit_frame
+from kphys.callbacks._fit import callbacks_of, fit_frame
+from kphys.callbacks._optimizers import optimizers_of
 from kphys.callbacks._setting import fingerprint, setting
 
 # Longer lists of numbers are data, of which only the length is told.
@@ -92,10 +93,9 @@ def _serialized(get_config: Any) -> tuple[Any, str | None]:
 
 def _optimizers(model: keras.Model) -> dict[str, Any]:
     found = {}
-    for name, value in vars(model).items():
-        if isinstance(value, keras.optimizers.Optimizer):
-            config, error = _serialized(lambda value=value: value)
-            found[name] = config or {"class_name": type(value).__name__, "config": None, "config_error": error}
+    for name, optimizer in optimizers_of(model).items():
+        config, error = _serialized(lambda optimizer=optimizer: optimizer)
+        found[name] = config or {"class_name": type(optimizer).__name__, "config": None, "config_error": error}
     return found
 
 
@@ -113,10 +113,8 @@ def _fit_arguments(model: keras.Model, params: dict[str, Any] | None) -> dict[st
     code, values = frame.f_code, frame.f_locals
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     arguments = {name: _described(values.get(name)) for name in names if name != "callbacks"}
-    # Keras has put its own list of callbacks in the place of the user's.
-    callbacks = getattr(values.get("callbacks"), "callbacks", values.get("callbacks")) or []
-    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    arguments["callbacks"] = [_callback(entry) for entry in callbacks if type(entry).__name__ not in _ALWAYS_THERE]
+    others = [entry for entry in callbacks_of(frame) if type(entry).__name__ not in _ALWAYS_THERE]
+    arguments["callbacks"] = [_callback(entry) for entry in others]
     return arguments
 
 

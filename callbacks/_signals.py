@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from kphys.callbacks._fit import fit_frame
+from kphys.callbacks._fit import callbacks_of, fit_frame
 
 
 class SignalWatch:
@@ -39,10 +39,7 @@ class SignalWatch:
     def hears(self) -> bool:
         """Says whether the `fit` of the callback is going on."""
         frame = fit_frame(self._callback.model)
-        if frame is None:
-            return False
-        callbacks = frame.f_locals.get("callbacks")
-        return any(entry is self._callback for entry in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)))
+        return frame is not None and any(entry is self._callback for entry in callbacks_of(frame))
 
     def act(self, number: int) -> None:
         """Does what is to be done about the signal."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 from kphys import _arguments
 from kphys.callbacks._clipping import CLIPS
 from kphys.callbacks._gradient_steps import GradientSteps
-from kphys.callbacks._optimizers import innermost, optimizers_of
+from kphys.callbacks._optimizers import innermost, log_prefix, optimizers_of
 
 Threshold = float | keras.optimizers.schedules.LearningRateSchedule
 
@@ -139,7 +139,9 @@ class GradientClipping(keras.callbacks.Callback):
             _refuse_clipping(innermost(optimizer))
         settings = (self.mode, self._threshold, self.max_skipped, self._num_steps_kept(), bool(self.model.jit_compile))
         with self.model.distribute_strategy.scope():
-            self._steps = {prefix: GradientSteps(optimizer, *settings) for prefix, optimizer in optimizers.items()}
+            self._steps = {
+                log_prefix(name): GradientSteps(optimizer, *settings) for name, optimizer in optimizers.items()
+            }
         self._writer = None if self.log_dir is None else tf.summary.create_file_writer(str(self.log_dir / "train"))
         self._num_written, self._looked = 0, time.monotonic()
         for steps in self._steps.values():

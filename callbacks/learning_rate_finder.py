@@ -7,20 +7,20 @@ import os
 import signal
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from kphys import _arguments
+from kphys._figures import COLOR, GUIDE, panels, save
+from kphys.callbacks._optimizers import optimizers_of
 from kphys.callbacks._signals import SignalWatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SMOOTHING = 0.9
-_COLOR, _GUIDE = "#1f5fa8", "#8a8a8a"
 
 
 class LearningRateFinder(keras.callbacks.Callback):
@@ -198,10 +198,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         if not self.losses:
             raise RuntimeError("There is nothing to plot yet: pass the LearningRateFinder to `fit` first.")
         figure = _figure(self.learning_rates, self.losses, self.smoothed_losses, self.suggestion)
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=150)
-        return figure
+        return save(figure, path)
 
 
 def steepest(learning_rates: Sequence[float], smoothed_losses: Sequence[float]) -> float | None:
@@ -245,7 +242,7 @@ def _check_built(model: keras.Model) -> None:
 
 def _ready_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     """Gives all optimizers that are attributes of the model, with their variables made."""
-    optimizers = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
+    optimizers = optimizers_of(model)
     for name, optimizer in optimizers.items():
         if not isinstance(optimizer.learning_rate, keras.Variable):
             raise ValueError(
@@ -276,17 +273,12 @@ def _put_back(saved: Sequence[tuple[keras.Variable, np.ndarray]]) -> None:
 def _figure(
     learning_rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
 ) -> Figure:
-    # Imported here: training without plotting needs no matplotlib.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.0, 4.4), layout="constrained")
-    panel = figure.subplots()
-    panel.spines[["top", "right"]].set_visible(False)
+    figure, (panel,) = panels(1, 6.0)
     panel.set(xscale="log", xlabel="learning rate", ylabel="loss")
-    panel.plot(learning_rates, losses, ".", color=_COLOR, alpha=0.3, markeredgewidth=0, label="one batch")
-    panel.plot(learning_rates, smoothed, color=_COLOR, label="smoothed")
+    panel.plot(learning_rates, losses, ".", color=COLOR, alpha=0.3, markeredgewidth=0, label="one batch")
+    panel.plot(learning_rates, smoothed, color=COLOR, label="smoothed")
     if suggestion is not None:
-        panel.axvline(suggestion, color=_GUIDE, linestyle=":", label=f"suggestion {suggestion:.2g}")
+        panel.axvline(suggestion, color=GUIDE, linestyle=":", label=f"suggestion {suggestion:.2g}")
     # The last value may be astronomical; all before it are within reach of the minimum.
     if len(smoothed) > 1:
         low, high = min(losses[:-1]), max(smoothed[:-1])

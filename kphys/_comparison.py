@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kphys import _arguments
-from kphys.evaluation import _plots
+from kphys import _arguments, _figures
 from kphys.evaluation._results import Score
 
 if TYPE_CHECKING:
@@ -144,12 +143,9 @@ class Comparison:
             mean over those that have the epoch.
         """
         from matplotlib import colormaps
-        from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(6.8, 4.4), layout="constrained")
-        panel = figure.subplots()
-        panel.spines[["top", "right"]].set_visible(False)
+        figure, (panel,) = _figures.panels(1, 6.8)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         colors = colormaps["viridis"](np.linspace(0.0, 0.9, len(self.groups)))
         for group, color in zip(self.groups, colors, strict=True):
@@ -162,7 +158,7 @@ class Comparison:
         several = any(len(group.records) > 1 for group in self.groups)
         panel.set(xlabel="epoch", ylabel=self.metric, title="mean ± error of the mean" if several else "")
         panel.legend(frameon=False, fontsize=9 if len(self.groups) <= 6 else 7)
-        return _plots.save(figure, path)
+        return _figures.save(figure, path)
 
 
 def compare_records(records: list[Record], metric: str) -> Comparison:

@@ -1,13 +1,12 @@
-"""The figures of `kphys.evaluation`, drawn without pyplot, so without a screen and without global state."""
+"""The figures of `kphys.evaluation`."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kphys._figures import COLOR, GUIDE, panels
 from kphys.evaluation._scores import ratio, weighted_median
 
 if TYPE_CHECKING:
@@ -16,29 +15,9 @@ if TYPE_CHECKING:
 
     from kphys.evaluation._results import ClassifierResult, RegressorResult
 
-COLOR, GUIDE = "#1f5fa8", "#8a8a8a"
 # More classes than these give curves and numbers that nobody can tell apart.
 MOST_CLASSES = 10
 MOST_POINTS = 1000
-
-
-def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Writes the figure to `path`, if one is given, making its folder."""
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    return figure
-
-
-def _panels(number: int) -> tuple[Figure, list[Axes]]:
-    # Imported here: evaluating without plotting needs no matplotlib.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6 * number, 4.4), layout="constrained")
-    panels = list(figure.subplots(1, number))
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, panels
 
 
 def _colors(number: int) -> Any:
@@ -49,7 +28,7 @@ def _colors(number: int) -> Any:
 
 def classifier_figure(result: ClassifierResult) -> Figure:
     """Draws confusion matrix, ROC curves and reliability diagram."""
-    figure, (matrix, curve, reliability) = _panels(3)
+    figure, (matrix, curve, reliability) = panels(3, 4.6)
     _draw_confusion(matrix, result)
     _draw_roc(curve, result)
     _draw_reliability(reliability, result)
@@ -139,20 +118,20 @@ def _reliability(
 def regressor_figure(result: RegressorResult, output: int) -> Figure:
     """Draws prediction against truth, residuals and, if there are any, pulls."""
     pull = result.residuals.pull
-    figure, panels = _panels(2 if pull is None else 3)
-    _draw_truth(panels[0], result, output)
+    figure, drawn = panels(2 if pull is None else 3, 4.6)
+    _draw_truth(drawn[0], result, output)
     score = {name: entry.value[output] for name, entry in result.per_output.items()}
     residual = result.residuals.residual[:, output]
     median = weighted_median(residual, result.weight)
-    _draw_histogram(panels[1], residual, result.weight, median, score["sigma_nmad"])
-    panels[1].set(
+    _draw_histogram(drawn[1], residual, result.weight, median, score["sigma_nmad"])
+    drawn[1].set(
         xlabel="residual (edges: all beyond)",
         title=f"bias {score['bias']:.3g}, $\\sigma_{{NMAD}}$ {score['sigma_nmad']:.3g}",
     )
     if pull is not None:
-        _draw_histogram(panels[2], pull[:, output], result.weight, 0.0, 1.0, "expected")
+        _draw_histogram(drawn[2], pull[:, output], result.weight, 0.0, 1.0, "expected")
         title = f"pull mean {score['pull_mean']:.3f}, width {score['pull_width']:.3f}"
-        panels[2].set(xlabel="pull: (prediction − truth) / predicted $\\sigma$", title=title)
+        drawn[2].set(xlabel="pull: (prediction − truth) / predicted $\\sigma$", title=title)
     return figure
 
 

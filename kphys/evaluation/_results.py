@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kphys import _arguments as check
+from kphys._figures import save
 from kphys.evaluation import _plots as plots
 from kphys.evaluation._scores import Classified, Residuals, Scores
 
@@ -156,7 +157,7 @@ class ClassifierResult(Result):
             A `matplotlib.figure.Figure` of three panels, which needs no screen. Error bars are the binomial
             errors of the bins.
         """
-        return plots.save(plots.classifier_figure(self), path)
+        return save(plots.classifier_figure(self), path)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,7 +202,7 @@ class RegressorResult(Result):
         output = check.integer("output", output, 0)
         if output >= self.truth.shape[1]:
             raise ValueError(f"`output` must be below the number of outputs, {self.truth.shape[1]}, got {output}.")
-        return plots.save(plots.regressor_figure(self, output), path)
+        return save(plots.regressor_figure(self, output), path)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

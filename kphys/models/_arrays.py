@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 from kphys.models._heads import Head
+
+NAMES = ("x", "y", "sample_weight")
+VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 
 _ELEMENTS_AT_ONCE = 4_194_304  # Bounds the memory that the check adds.
 
@@ -18,7 +22,7 @@ def check_arrays(
     x: Any,
     y: Any,
     sample_weight: Any = None,
-    names: tuple[str, str, str] = ("x", "y", "sample_weight"),
+    names: tuple[str, str, str] = NAMES,
 ) -> None:
     """Raises an error that says what is wrong with `x`, `y` and `sample_weight`, where and how to mend it.
 
@@ -27,35 +31,56 @@ def check_arrays(
     """
     if isinstance(x, (list, tuple)) and len(x) == 1:
         (x,) = x  # Keras takes a list of the one input.
-    if not _is_array(x):
+    if not is_array(x):
         return
-    x = _numeric(names[0], x)
-    _check_input_shape(names[0], x, input_shape)
+    x = numeric(names[0], x)
+    check_input_shape(names[0], x, input_shape)
     if y is None:
         raise ValueError(f"`{names[1]}` is missing: give one target for each of the {len(x)} samples of `{names[0]}`.")
-    y = _numeric(names[1], y)
-    _check_length(names, 1, y, x)
-    _check_finite(names[0], x)
-    _check_finite(names[1], y)
+    y = numeric(names[1], y)
+    check_length(names, 1, y, x)
+    check_finite(names[0], x)
+    check_finite(names[1], y)
     if head is not None:
         steps = x.shape[1:2] if head.sequences else ()
         _TARGET_CHECKS[head.task.targets](names[1], y, (len(x), *steps), x, head)
     if sample_weight is not None:
-        sample_weight = _numeric(names[2], sample_weight)
-        _check_length(names, 2, sample_weight, x)
-        _check_finite(names[2], sample_weight)
-        if head is not None:
-            _check_weight_shape(names[2], sample_weight, x, head)
+        _check_weights(names, sample_weight, x, None if head is None else (len(x), *steps))
 
 
-def _is_array(x: Any) -> bool:
-    # A list is let through to `_numeric`, which says what to do with it; a sparse matrix is Keras' business.
+def check_samples(
+    names: tuple[str, str, str], input_shape: tuple[int | None, ...], x: Any, sample_weight: Any = None
+) -> np.ndarray | None:
+    """Gives samples that come without targets back as an array, they and their weights checked; `None` for data sets.
+
+    Raises the error that says what is wrong with them.
+    """
+    if isinstance(x, (list, tuple)) and len(x) == 1:
+        (x,) = x
+    if not is_array(x):
+        return None
+    x = checked_samples(names[0], input_shape, x)
+    if sample_weight is not None:
+        _check_weights(names, sample_weight, x, (len(x),))
+    return x
+
+
+def checked_samples(name: str, input_shape: tuple[int | None, ...], x: Any) -> np.ndarray:
+    """Gives `x` back as an array of finite samples of this shape."""
+    x = numeric(name, x)
+    check_input_shape(name, x, input_shape)
+    check_finite(name, x)
+    return x
+
+
+def is_array(x: Any) -> bool:
+    # A list is let through to `numeric`, which says what to do with it; a sparse matrix is Keras' business.
     sparse = hasattr(x, "tocsr")
     return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__") and not sparse)
 
 
-def _numeric(name: str, value: Any) -> np.ndarray:
-    if not _is_array(value) or isinstance(value, (list, tuple)):
+def numeric(name: str, value: Any) -> np.ndarray:
+    if not is_array(value) or isinstance(value, (list, tuple)):
         raise TypeError(f"`{name}` must be an array, got {type(value).__name__}: pass np.asarray({name}).")
     array = keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
     # "V" is what NumPy makes of bfloat16.
@@ -69,7 +94,7 @@ def _numeric(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, ...]) -> None:
+def check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, ...]) -> None:
     got = x.shape[1:]
     if got == () and input_shape == (1,):
         return  # Keras adds the axis.
@@ -84,49 +109,86 @@ def _check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, 
     raise ValueError(f"`{name}` must have the shape ({expected}), got {x.shape}{mend}.")
 
 
-def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
+def check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
     if len(array) != len(x):
         raise ValueError(
             f"`{names[0]}` and `{names[index]}` must have the same length, got {len(x)} and {len(array)} samples."
         )
 
 
-def _check_weight_shape(name: str, sample_weight: np.ndarray, x: np.ndarray, head: Head) -> None:
-    # With one weight for a whole sequence Keras fails, or where the batch is as long as the sequence, errs silently.
-    expected = x.shape[: 2 if head.sequences else 1]
-    if sample_weight.shape in (expected, (*expected, 1)):
+def _check_weights(
+    names: tuple[str, str, str], sample_weight: Any, x: np.ndarray, expected: tuple[int, ...] | None
+) -> None:
+    """Holds weights against the shape `expected`: one a sample, or one a time step. `None`: only their number."""
+    name = names[2]
+    sample_weight = numeric(name, sample_weight)
+    check_length(names, 2, sample_weight, x)
+    check_finite(name, sample_weight)
+    if expected is None or sample_weight.shape in (expected, (*expected, 1)):
         return
+    # With one weight for a whole sequence Keras fails, or where the batch is as long as the sequence, errs silently.
     mend = ""
-    if head.sequences and sample_weight.shape == expected[:1]:
+    if len(expected) == 2 and sample_weight.shape == expected[:1]:
         mend = f": pass np.repeat({name}[:, None], {expected[1]}, axis=1)"
-    each = "time step" if head.sequences else "sample"
+    each = "time step" if len(expected) == 2 else "sample"
     raise ValueError(
         f"`{name}` must hold one weight for every {each}, shape {expected}, got {sample_weight.shape}{mend}."
     )
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raises an error that names the first value that is NaN or infinite."""
     if array.dtype.kind in "biu":
         return
-    rows = max(1, _ELEMENTS_AT_ONCE * len(array) // array.size)
-    count, first = 0, None
-    for start in range(0, len(array), rows):
-        # Keras trains in float32: a float64 beyond its range arrives as infinity.
-        with np.errstate(over="ignore"):
-            bad = ~np.isfinite(array[start : start + rows].astype("float32", copy=False))
-        if bad.any():
-            count += int(bad.sum())
-            first = _index(bad, start) if first is None else first
+    count, first = _search(array, _leaves_float32)
     if first is not None:
         raise ValueError(
             f"`{name}` must be finite in float32: {count} of its {array.size} values are NaN or infinite, the first "
-            f"is {name}[{', '.join(map(str, first))}] = {array[first]}. Drop or repair these samples."
+            f"is {_place(name, first)} = {array[first]}. Drop or repair these samples."
         )
 
 
-def _index(bad: np.ndarray, start: int) -> tuple[int, ...]:
-    row, *rest = (int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
-    return (row + start, *rest)
+def check_unit_interval(name: str, array: np.ndarray, reason: str, instead: str) -> None:
+    """Raises an error that names the first value outside [0, 1], why it must not be, and what to build instead."""
+    count, first = _search(array, _leaves_unit_interval)
+    if first is not None:
+        mend = "Divide by 255" if array.min() >= 0 and 1 < array.max() <= 255 else "Rescale it"
+        raise ValueError(
+            f"`{name}` must lie in [0, 1] for {reason}: {count} of its {array.size} values do not, the first is "
+            f"{_place(name, first)} = {array[first]}. {mend}, or build with {instead}."
+        )
+
+
+def _leaves_float32(values: np.ndarray) -> np.ndarray:
+    # Keras trains in float32: a float64 beyond its range arrives as infinity.
+    with np.errstate(over="ignore"):
+        return ~np.isfinite(values.astype("float32", copy=False))
+
+
+def _leaves_unit_interval(values: np.ndarray) -> np.ndarray:
+    return (values < 0) | (values > 1)
+
+
+def _is_fractional(values: np.ndarray) -> np.ndarray:
+    return values != np.floor(values)
+
+
+def _search(array: np.ndarray, is_bad: Callable[[np.ndarray], np.ndarray]) -> tuple[int, tuple[int, ...] | None]:
+    """Gives the number of bad values in `array` and the place of the first, in bounded memory."""
+    rows = max(1, _ELEMENTS_AT_ONCE * len(array) // array.size)
+    count, first = 0, None
+    for start in range(0, len(array), rows):
+        bad = is_bad(array[start : start + rows])
+        if bad.any():
+            count += int(bad.sum())
+            if first is None:
+                row, *rest = (int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
+                first = (row + start, *rest)
+    return count, first
+
+
+def _place(name: str, index: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, index))}]"
 
 
 def _refuse_missing_axis(name: str, y: np.ndarray, leading: tuple[int, ...], head: Head) -> None:
@@ -158,12 +220,11 @@ def _check_labels(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.ndar
     if y.shape not in (leading, (*leading, 1)):
         raise ValueError(f"`{name}` must hold one integer label each, shape {leading}, got {y.shape}.")
     if y.dtype.kind not in "biu":
-        fractional = y != np.floor(y)
-        if fractional.any():
-            first = _index(fractional, 0)
+        _, first = _search(y, _is_fractional)
+        if first is not None:
             raise ValueError(
-                f"`{name}` must hold integer labels, got {y[first]} at {name}[{', '.join(map(str, first))}]: "
-                "for real-valued targets build a regressor."
+                f"`{name}` must hold integer labels, got {y[first]} at {_place(name, first)}: for real-valued "
+                "targets build a regressor."
             )
     low, high = y.min(), y.max()
     if low < 0 or high >= head.classes:
@@ -185,11 +246,9 @@ def _check_indicators(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.
                 "for one class a sample, build without multilabel"
             )
         raise ValueError(f"`{name}` must hold 0 or 1 for each label, shape {expected}, got {y.shape}{mend}.")
-    outside = (y < 0) | (y > 1)
-    if outside.any():
-        first = _index(outside, 0)
-        where = ", ".join(map(str, first))
-        raise ValueError(f"`{name}` must hold 0 or 1 for each label, got {y[first]} at {name}[{where}].")
+    _, first = _search(y, _leaves_unit_interval)
+    if first is not None:
+        raise ValueError(f"`{name}` must hold 0 or 1 for each label, got {y[first]} at {_place(name, first)}.")
 
 
 def _check_real(name: str, y: np.ndarray, leading: tuple[int, ...], x: np.ndarray, head: Head) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from kphys import _arguments
-from kphys.models._arrays import _check_finite
+from kphys.models._arrays import check_finite
 
 _ELEMENTS_AT_ONCE = 4_194_304  # Numbers in the widest layer of one call: bounds the memory.
 
@@ -27,14 +27,14 @@ class CodeSpace:
 
     def encode(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Gives mean μ and log-variance ln σ² of the codes of images `x`, each `(samples, latent_dim)`."""
-        return _in_batches(self._encode, self._images("x", x), self._rows(self.encoder))
+        return self._codes(self._images("x", x))
 
     def decode(self, codes: Any) -> np.ndarray:
         """Gives the mean images of `codes`, `(samples, latent_dim)` to `(samples, *input_shape)`."""
         codes = np.asarray(codes, "float32")
         if codes.ndim != 2 or codes.shape[1] != self.latent_dim or len(codes) == 0:
             raise ValueError(f"`codes` must have the shape (samples, {self.latent_dim}), got {codes.shape}.")
-        _check_finite("codes", codes)
+        check_finite("codes", codes)
         return _in_batches(self._decode, codes, self._rows(self.decoder))[0]
 
     def reconstruct(self, x: Any) -> np.ndarray:
@@ -63,7 +63,7 @@ class CodeSpace:
             `(samples, steps, *input_shape)`.
         """
         steps = _arguments.integer("steps", steps, minimum=2)
-        starts, ends = (self.encode(self._images(name, x))[0] for name, x in (("x1", x1), ("x2", x2)))
+        starts, ends = (self._codes(self._images(name, x))[0] for name, x in (("x1", x1), ("x2", x2)))
         if len(starts) != len(ends):
             raise ValueError(f"`x1` and `x2` must have the same length, got {len(starts)} and {len(ends)} samples.")
         share = np.linspace(0, 1, steps, dtype="float32")[:, None]  # (steps, 1)
@@ -139,6 +139,9 @@ class CodeSpace:
             ]
             answers.append(_log_mean_exp(np.concatenate(log_weights)))
         return np.concatenate(answers)
+
+    def _codes(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return _in_batches(self._encode, images, self._rows(self.encoder))
 
     def _rows(self, *networks: Any) -> int:
         widest = max(math.prod(layer.output.shape[1:]) for network in networks for layer in network.layers[1:])

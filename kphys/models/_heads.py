@@ -25,6 +25,11 @@ LOG_VARIANCE_BOUND = 20.0
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
+def bounded(raw: Any) -> Any:
+    """Gives a log-variance b tanh(r / b), b = 20, of the raw number r: its exponential cannot overflow."""
+    return LOG_VARIANCE_BOUND * ops.tanh(raw / LOG_VARIANCE_BOUND)
+
+
 @keras.saving.register_keras_serializable("kphys")
 class GaussianHead(keras.layers.Layer):
     """Turns `2 k` numbers into means and variances, `(…, k, 2)`.
@@ -44,7 +49,7 @@ class GaussianHead(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         width = len(self.mean)
         mean = inputs[..., :width]
-        log_variance = LOG_VARIANCE_BOUND * ops.tanh(inputs[..., width:] / LOG_VARIANCE_BOUND)
+        log_variance = bounded(inputs[..., width:])
         scale = np.asarray(self.variance, "float32")
         mean = mean * np.sqrt(scale) + np.asarray(self.mean, "float32")
         return ops.stack([mean, ops.exp(log_variance) * scale], axis=-1)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 from kphys import _arguments
-from kphys.models import _arrays
+from kphys.models._arrays import check_samples, check_unit_interval, checked_samples
 from kphys.models._heads import LOG_VARIANCE_BOUND
 
 Form = tuple[tuple[int, ...], bool]  # The shape of an image, and whether its pixels lie in [0, 1].
@@ -19,69 +16,32 @@ Form = tuple[tuple[int, ...], bool]  # The shape of an image, and whether its pi
 
 def checked_images(name: str, form: Form, x: Any) -> np.ndarray:
     """Gives `x` back as an array of images of this form."""
-    x = _arrays._numeric(name, x)
-    shape, unit_interval = form
-    _arrays._check_input_shape(name, x, shape)
-    _arrays._check_finite(name, x)
-    if unit_interval:
-        _check_unit_interval(name, x)
+    x = checked_samples(name, form[0], x)
+    _check_range(name, form, x)
     return x
 
 
-def check_images(names: tuple[str, str, str], form: Form, x: Any, y: Any = None, sample_weight: Any = None) -> None:
+def check_images(form: Form, names: tuple[str, str, str], x: Any, y: Any = None, sample_weight: Any = None) -> None:
     """Raises an error that says what is wrong with images and their weights; data sets are passed over."""
     if y is not None:
         raise ValueError(f"A VAE learns from images alone: give `{names[0]}` without `{names[1]}`.")
-    if not _arrays._is_array(x):
-        return
-    x = checked_images(names[0], form, x)
-    if sample_weight is None:
-        return
-    sample_weight = _arrays._numeric(names[2], sample_weight)
-    _arrays._check_length(names, 2, sample_weight, x)
-    _arrays._check_finite(names[2], sample_weight)
-    if sample_weight.shape not in ((len(x),), (len(x), 1)):
-        raise ValueError(
-            f"`{names[2]}` must hold one weight for every sample, shape {(len(x),)}, got {sample_weight.shape}."
-        )
+    x = check_samples(names, form[0], x, sample_weight)
+    if x is not None:
+        _check_range(names[0], form, x)
 
 
-def _check_unit_interval(name: str, x: np.ndarray) -> None:
-    if x.dtype.kind == "b" or (x.min() >= 0 and x.max() <= 1):
-        return
-    first = _arrays._index((x < 0) | (x > 1), 0)
-    mend = "divide by 255" if 1 < x.max() <= 255 and x.min() >= 0 else "rescale it"
-    raise ValueError(
-        f"`{name}` must lie in [0, 1] for the Bernoulli likelihood, got {x[first]} at "
-        f'{name}[{", ".join(map(str, first))}]: {mend}, or build with likelihood="gaussian".'
-    )
+def _check_range(name: str, form: Form, x: np.ndarray) -> None:
+    if form[1]:
+        check_unit_interval(name, x, "the Bernoulli likelihood", 'likelihood="gaussian"')
 
 
-def with_weights(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `fit` or `evaluate` with weights for images without targets, which Keras 3.15 silently drops."""
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        given = bound.arguments
-        if given.get("sample_weight") is not None and given.get("y") is None:
-            given["y"] = _nothing(given["x"])
-        validation_data = given.get("validation_data")
-        if isinstance(validation_data, (tuple, list)) and len(validation_data) == 3 and validation_data[1] is None:
-            x, _, sample_weight = validation_data
-            given["validation_data"] = (x, _nothing(x), sample_weight)
-        return method(*bound.args, **bound.kwargs)
-
-    return run
-
-
-def _nothing(x: Any) -> np.ndarray:
+def nothing(x: Any) -> np.ndarray:
+    """Gives the targets without columns that carry the weights past Keras."""
     return np.empty((len(x), 0), "float32")
 
 
 def stands_for_none(y: Any) -> bool:
-    """Tells whether `y` is the targets without columns that carry the weights past Keras."""
+    """Tells whether `y` is what `nothing` gives."""
     return len(y.shape) == 2 and y.shape[1] == 0
 
 

@@ -8,12 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from kphys.models._heads import LOG_TWO_PI, LOG_VARIANCE_BOUND
-
-
-def bounded(raw: Any) -> Any:
-    """Gives a log-variance b tanh(r / b), b = 20, of the raw number r: its exponential cannot overflow."""
-    return LOG_VARIANCE_BOUND * ops.tanh(raw / LOG_VARIANCE_BOUND)
+from kphys.models._heads import LOG_TWO_PI
 
 
 def kl_divergence(mean: Any, log_variance: Any) -> Any:

@@ -8,7 +8,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models import _parts
-from kphys.models._arrays import check_arrays
+from kphys.models._arrays import NAMES, check_samples
 from kphys.models._codes import CodePenalty
 from kphys.models._heads import classifier_head
 from kphys.models._reconstruction import Autoencoder
@@ -65,14 +65,14 @@ def pretrain_layerwise(
     if not isinstance(optimizer, str):
         raise TypeError(f"`optimizer` must be a name, as every layer has a new one, got {type(optimizer).__name__}.")
     shape, loss, histories = model.encoder.input_shape[1:], model.loss, []
-    check_arrays(None, shape, x, x)
+    check_samples(NAMES, shape, x)
     for up, down in stages:
         encoder = _chain(up, shape, "encoder")
         shape = encoder.output_shape[1:]
         decoder = _chain(down, shape, "decoder")
         shallow = Autoencoder(encoder, decoder, noise=model.noise, input_dropout=model.input_dropout, seed=model.seed)
         finish_autoencoder(
-            shallow, loss, family="autoencoder", optimizer=optimizer, learning_rate=learning_rate, check_data=True
+            shallow, loss, family="dense", optimizer=optimizer, learning_rate=learning_rate, check_data=True
         )
         histories.append(shallow.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose))
         x, loss = shallow.encode(x), "mse"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,8 +10,9 @@ import numpy as np
 from keras import ops
 
 from kphys import _arguments
-from kphys.models._arrays import check_arrays
+from kphys.models._arrays import checked_samples
 from kphys.models._parts import Seeds
+from kphys.models._targetless import with_weights
 from kphys.models._tied import tied_to
 
 _SAMPLES_AT_ONCE = 4096  # Bounds the memory that the reconstructions take.
@@ -35,22 +34,8 @@ class Noise(keras.layers.Layer):
         )
 
 
-def _weighted(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `method`, with the inputs as targets where weights come alone: Keras would pass over them in silence."""
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        arguments = bound.arguments
-        if arguments.get("sample_weight") is not None and arguments.get("y") is None:
-            arguments["y"] = arguments["x"]
-        validation = arguments.get("validation_data")
-        if isinstance(validation, (tuple, list)) and len(validation) == 3 and validation[1] is None:
-            arguments["validation_data"] = (validation[0], validation[0], validation[2])
-        return method(*bound.args, **bound.kwargs)
-
-    return run
+def _itself(x: Any) -> Any:
+    return x
 
 
 @keras.saving.register_keras_serializable("kphys")
@@ -130,8 +115,8 @@ class Autoencoder(keras.Model):
             features = layer(features, training=training)
         return self.decoder(self.encoder(features, training=training), training=training)
 
-    fit = _weighted(keras.Model.fit)
-    evaluate = _weighted(keras.Model.evaluate)
+    fit = with_weights(keras.Model.fit, _itself)
+    evaluate = with_weights(keras.Model.evaluate, _itself)
 
     def compute_loss(
         self,
@@ -175,9 +160,7 @@ class Autoencoder(keras.Model):
             ValueError, TypeError: Not an array, one of another shape, or with values that are NaN or infinite.
         """
         shape = self.encoder.input_shape[1:]
-        if not hasattr(x, "shape"):
-            raise TypeError(f"`x` must be an array, got {type(x).__name__}.")
-        check_arrays(None, shape, x, x)
+        x = checked_samples("x", shape, x)
         scores = []
         for start in range(0, len(x), _SAMPLES_AT_ONCE):
             part = np.asarray(x[start : start + _SAMPLES_AT_ONCE], "float32").reshape(-1, *shape)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from kphys import _arguments
-from kphys.models._arrays import check_arrays
+from kphys.models._arrays import VALIDATION_NAMES, check_arrays
 from kphys.models._execution import execution
 from kphys.models._heads import Head
 from kphys.models._parts import make_optimizer
@@ -39,28 +39,35 @@ def finish_model(
     """
     check_data = _arguments.flag("check_data", check_data)
     model = keras.Model(inputs, head.attach(features, seed), name=name)
-    jit_compile, steps_per_execution = execution(family)
     loss = head.loss()
-    model.compile(
-        make_optimizer(optimizer, learning_rate),
-        loss,
-        weighted_metrics=head.metrics(),
-        jit_compile=jit_compile,
-    )
-    # Set here and not through `compile`, which would save it: Keras' `predict` unrolls that many batches into one
-    # graph, ten times slower at the first call. Below, `predict` runs one batch a call; a loaded model does so too.
+    compile_for(family, model, optimizer, learning_rate, loss, head.metrics())
+    keep_keras_promises(model, functools.partial(_check, model, head, loss) if check_data else None)
+    model.load_weights = _with_random_state(model, model.load_weights)
+    model.get_compile_config = _portable_compile_config(model, head, loss)
+    return model
+
+
+def compile_for(
+    family: str, model: keras.Model, optimizer: Any, learning_rate: Any, loss: Any = None, metrics: Any = None
+) -> None:
+    """Compiles `model` with the execution settings of its family."""
+    jit_compile, steps_per_execution = execution(family)
+    model.compile(make_optimizer(optimizer, learning_rate), loss, weighted_metrics=metrics, jit_compile=jit_compile)
+    # Not through `compile`, which would save it: Keras' `predict` unrolls that many batches into one graph, ten times
+    # slower at the first call. `keep_keras_promises` has it run one batch a call; a loaded model does so too.
     model.steps_per_execution = steps_per_execution
     model.optimizer.build(model.trainable_variables)  # Its state is saved from the start.
+
+
+def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -> None:
+    """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before."""
     model.fit = _with_keras_steps(model, model.fit)
     model.evaluate = _with_keras_steps(model, model.evaluate)
     model.predict = _one_batch_a_call(model, model.predict)
-    model.load_weights = _with_random_state(model, model.load_weights)
-    if check_data:
-        model.check_arrays = functools.partial(_check, model, head, loss)
+    if check is not None:
+        model.check_arrays = check
         model.fit = _checked(model, model.fit)
         model.evaluate = _checked(model, model.evaluate)
-    model.get_compile_config = _portable_compile_config(model, head, loss)
-    return model
 
 
 def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +97,7 @@ def _check(
 ) -> None:
     """Raises the error that says what is wrong with the arrays of `fit` or `evaluate`."""
     # Another loss, compiled by the user, may take other targets.
-    expected = head if _loss_name(model.loss) == _loss_name(loss) else None
+    expected = head if loss_name(model.loss) == loss_name(loss) else None
     check_arrays(expected, model.input_shape[1:], x, y, sample_weight)
     if head.sequences and class_weight is not None:
         raise ValueError(
@@ -103,11 +110,11 @@ def _check(
                 "`validation_data` must be (x, y) or (x, y, sample_weight), got "
                 f"{len(validation_data)} entr{'y' if len(validation_data) == 1 else 'ies'}."
             )
-        names = tuple(f"validation_data[{index}]" for index in range(3))
-        check_arrays(expected, model.input_shape[1:], *validation_data, names=names)
+        check_arrays(expected, model.input_shape[1:], *validation_data, names=VALIDATION_NAMES)
 
 
-def _loss_name(loss: Any) -> str | None:
+def loss_name(loss: Any) -> str | None:
+    """Gives the name of a loss, given as one, as an object or as a function."""
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
     return getattr(loss, "name", None) or getattr(loss, "__name__", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -10,18 +11,21 @@ import tensorflow as tf
 from keras import ops
 
 from kphys import _arguments
-from kphys.models import _training
 from kphys.models._code_space import CodeSpace
+from kphys.models._heads import bounded
 from kphys.models._images import (
+    Form,
     check_images,
     check_networks,
     checked_images,
     checked_variance,
+    nothing,
     stands_for_none,
-    with_weights,
 )
-from kphys.models._likelihoods import LIKELIHOODS, bounded, kl_divergence
+from kphys.models._likelihoods import LIKELIHOODS, kl_divergence
 from kphys.models._sampling import Sampling
+from kphys.models._targetless import check_each, with_weights
+from kphys.models._training import keep_keras_promises
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 Beta = float | Schedule
@@ -104,16 +108,11 @@ class VAE(CodeSpace, keras.Model):
             self._raw_log_variance = self.add_weight(shape=(), initializer="zeros", name="log_variance")
         self._trackers = [keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")]
         self.built = True
-        self._wrap_methods()
+        # As on every model of the house, but here: loaded from a file it has them, too.
+        keep_keras_promises(self, self.check_arrays if self.check_data else None)
 
-    def _wrap_methods(self) -> None:
-        # As on every model of the house, but in the class's own `__init__`: loaded from a file it has them, too.
-        self.fit = _training._with_keras_steps(self, with_weights(self.fit))
-        self.evaluate = _training._with_keras_steps(self, with_weights(self.evaluate))
-        self.predict = _training._one_batch_a_call(self, self.predict)
-        if self.check_data:
-            self.fit = _training._checked(self, self.fit)
-            self.evaluate = _training._checked(self, self.evaluate)
+    fit = with_weights(keras.Model.fit, nothing)
+    evaluate = with_weights(keras.Model.evaluate, nothing)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -238,21 +237,16 @@ class VAE(CodeSpace, keras.Model):
         self, x: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None, class_weight: Any = None
     ) -> None:
         """Raises the error that says what is wrong with the arrays of `fit` or `evaluate`."""
-        form = self.input_shape[1:], self._row.unit_interval
-        check_images(("x", "y", "sample_weight"), form, x, y, sample_weight)
-        if class_weight is not None:
-            raise ValueError("`class_weight` needs labels, and a VAE learns from images alone: pass `sample_weight`.")
-        if isinstance(validation_data, (tuple, list)):
-            names = tuple(f"validation_data[{index}]" for index in range(3))
-            if not 1 <= len(validation_data) <= 3:
-                raise ValueError(f"`validation_data` must be the images alone, got {len(validation_data)} entries.")
-            check_images(names, form, *validation_data)
-        elif validation_data is not None:
-            check_images(("validation_data", "y", "sample_weight"), form, validation_data)
+        check = functools.partial(check_images, self._form)
+        check_each(check, x, y, sample_weight, validation_data, class_weight)
+
+    @property
+    def _form(self) -> Form:
+        return self.input_shape[1:], self._row.unit_interval
 
     def _images(self, name: str, x: Any) -> np.ndarray:
         """Gives `x` checked, in float32, each image of the shape that the encoder takes."""
-        x = checked_images(name, (self.input_shape[1:], self._row.unit_interval), x)
+        x = checked_images(name, self._form, x)
         return x.astype("float32").reshape(-1, *self.input_shape[1:])
 
     def get_config(self) -> dict[str, Any]:

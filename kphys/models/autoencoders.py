@@ -125,7 +125,7 @@ def autoencoder(
     return finish_autoencoder(
         model,
         LOSSES[loss](),
-        family="autoencoder",
+        family="dense",
         optimizer=optimizer,
         learning_rate=learning_rate,
         check_data=check_data,
@@ -234,7 +234,7 @@ def conv_autoencoder(
     return finish_autoencoder(
         model,
         LOSSES[loss](),
-        family="convolutional autoencoder",
+        family="convolutional",
         optimizer=optimizer,
         learning_rate=learning_rate,
         check_data=check_data,

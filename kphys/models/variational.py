@@ -10,8 +10,8 @@ import keras
 
 from kphys import _arguments
 from kphys.models import _parts
-from kphys.models._execution import execution
 from kphys.models._sampling import Sampling
+from kphys.models._training import compile_for
 from kphys.models._vae import VAE, Beta
 from kphys.models.dense import Activation, LearningRate
 
@@ -94,7 +94,7 @@ def vae(
     return _finished(
         encoder,
         keras.Model(codes, outputs, name="decoder"),
-        "variational",
+        "dense",
         optimizer,
         learning_rate,
         beta=beta,
@@ -187,7 +187,7 @@ def conv_vae(
     return _finished(
         encoder,
         keras.Model(codes, outputs, name="decoder"),
-        "convolutional variational",
+        "convolutional",
         optimizer,
         learning_rate,
         beta=beta,
@@ -239,9 +239,5 @@ def _finished(
     encoder: keras.Model, decoder: keras.Model, family: str, optimizer: Any, learning_rate: Any, **settings: Any
 ) -> VAE:
     model = VAE(encoder, decoder, **settings)
-    jit_compile, steps_per_execution = execution(family)
-    model.compile(_parts.make_optimizer(optimizer, learning_rate), jit_compile=jit_compile)
-    # Not through `compile`, as `finish_model` has it, and with an optimizer whose state is saved from the start.
-    model.steps_per_execution = steps_per_execution
-    model.optimizer.build(model.trainable_variables)
+    compile_for(family, model, optimizer, learning_rate)
     return model

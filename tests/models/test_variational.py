@@ -13,7 +13,8 @@ from scipy import stats
 
 from kphys.callbacks import EarlyStopping, GradientClipping
 from kphys.models import _code_space
-from kphys.models._likelihoods import bernoulli_loss, bounded, gaussian_loss, kl_divergence
+from kphys.models._heads import bounded
+from kphys.models._likelihoods import bernoulli_loss, gaussian_loss, kl_divergence
 from kphys.models.variational import VAE, Sampling, conv_vae, vae
 
 
@@ -658,8 +659,8 @@ def test_builders_refuse(build, message):
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (X * 255, ValueError, r"`x` must lie in \[0, 1\] .* got 255\.0 at x\[0, .* divide by 255"),
-        (X - 0.5, ValueError, r"`x` must lie in \[0, 1\] .* rescale it, or build with likelihood=\"gaussian\""),
+        (X * 255, ValueError, r"`x` must lie in \[0, 1\] .* first is x\[0, .*\] = 255\.0\. Divide by 255"),
+        (X - 0.5, ValueError, r"`x` must lie in \[0, 1\] .* Rescale it, or build with likelihood=\"gaussian\""),
         (np.where(X == 1, np.nan, X), ValueError, "`x` must be finite in float32"),
         (X[:0], ValueError, "`x` must hold at least one sample"),
         (X[0], ValueError, r"`x` must have the shape \(samples, 4, 4\), got \(4, 4\): one sample needs a batch axis"),
@@ -677,7 +678,7 @@ def test_bad_images_are_refused_before_anything_is_trained(x, error, message):
             ask(x)
     with pytest.raises(error, match=message.replace("`x`", "`validation_data`").replace(r"x\[", r"validation_data\[")):
         model.fit(X, validation_data=x, verbose=0)
-    with pytest.raises(error, match=message.replace("`x`", r"`validation_data\[0\]`").split(" got")[0]):
+    with pytest.raises(error, match=message.replace("`x`", r"`validation_data\[0\]`").split(" first is")[0].split(" got")[0]):
         model.fit(X, validation_data=(x,), verbose=0)
     for a, b in zip(start, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
