@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -19,25 +20,17 @@ class Execution(NamedTuple):
 #   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's.
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it.
 #   of any length  without XLA, which would compile anew for every length that it meets.
-#   autoencoders   as the layers that they are made of, variational ones too; not measured apart.
+# Autoencoders, variational ones too, take the row of the layers that they are made of.
 # On a GPU nothing has been measured yet: Keras' own choice of XLA, which keeps cuDNN's recurrent kernels.
 _SETTINGS = {
     ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
     ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
     ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
-    ("autoencoder", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
-    ("convolutional autoencoder", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
-    ("variational", "CPU"): Execution(jit_compile=True, steps_per_execution=32),
-    ("convolutional variational", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("convolutional", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent of any length", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
-    ("autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
-    ("convolutional autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
-    ("variational", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
-    ("convolutional variational", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
 }
 
 
@@ -50,4 +43,26 @@ def execution(family: str) -> Execution:
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return _REPLICATED
     device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
-    return _SETTINGS[family, device]
+    settings = _SETTINGS[family, device]
+    if settings.jit_compile is True and _share_of_mappings() > _MOST_MAPPINGS:
+        warnings.warn(
+            "This process has trained hundreds of models, and TensorFlow keeps the compiled code of each: this one is "
+            "compiled without XLA, and trains 2 to 4 times slower. Train so many in several processes.",
+            stacklevel=2,
+        )
+        return settings._replace(jit_compile=False)
+    return settings
+
+
+# XLA's code is never freed, in TensorFlow 2.21 some 140 memory mappings for the training of one small network. Beyond
+# Linux' limit, 65530 for a process by default, XLA fails or the process dies.
+_MOST_MAPPINGS = 0.75
+
+
+def _share_of_mappings() -> float:
+    """Gives how much of the memory mappings that a process may have this one has; 0 where there is no limit."""
+    try:
+        with open("/proc/self/maps", "rb") as maps, open("/proc/sys/vm/max_map_count", "rb") as limit:
+            return sum(1 for _ in maps) / int(limit.read())
+    except OSError:  # Not Linux.
+        return 0.0

@@ -1,14 +1,17 @@
 """What a builder puts on a stock Keras model: callbacks, many batches a call, and files that need no kphys."""
 
 import json
+import mmap
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from kphys import cnn_classifier, cnn_regressor, mlp_classifier, mlp_regressor, rnn_classifier, rnn_regressor
+from kphys.models import _execution
 from kphys.models._training import _acts_on_batches
 
 BATCHES = 40  # More than one call takes, and a last one that is not full.
@@ -102,6 +105,26 @@ def test_many_batches_are_one_call_and_each_is_trained_on(trained):
     assert calls == -(-BATCHES // 32)
     # The last batch, of one sample, too.
     assert model.optimizer.iterations == BATCHES
+
+
+def test_xla_is_left_out_before_the_process_has_no_room_for_more_of_its_code(monkeypatch):
+    monkeypatch.setattr(_execution, "_share_of_mappings", lambda: 0.74)
+    assert small().jit_compile is True
+    monkeypatch.setattr(_execution, "_share_of_mappings", lambda: 0.76)
+    with pytest.warns(UserWarning, match="without XLA"):
+        model = small()
+    assert model.jit_compile is False
+    assert model.steps_per_execution == 32
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_every_mapping_of_the_process_is_counted():
+    before = _execution._share_of_mappings()
+    # Alternately writable or not, or the kernel makes one of neighbours.
+    kept = [mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | (index % 2) * mmap.PROT_WRITE) for index in range(600)]
+    more = _execution._share_of_mappings() - before
+    assert more * int(Path("/proc/sys/vm/max_map_count").read_text()) == pytest.approx(600, abs=60)
+    del kept
 
 
 def test_a_callback_that_acts_on_batches_is_called_after_each(trained_batch_by_batch):
