@@ -678,7 +678,8 @@ def test_bad_images_are_refused_before_anything_is_trained(x, error, message):
             ask(x)
     with pytest.raises(error, match=message.replace("`x`", "`validation_data`").replace(r"x\[", r"validation_data\[")):
         model.fit(X, validation_data=x, verbose=0)
-    with pytest.raises(error, match=message.replace("`x`", r"`validation_data\[0\]`").split(" first is")[0].split(" got")[0]):
+    begins = message.split(" first is")[0].split(" got")[0]
+    with pytest.raises(error, match=begins.replace("`x`", r"`validation_data\[0\]`")):
         model.fit(X, validation_data=(x,), verbose=0)
     for a, b in zip(start, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
