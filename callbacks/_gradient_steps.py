@@ -74,7 +74,7 @@ class GradientSteps:
         # Dense: a row that occurs twice in the batch has one gradient, the sum.
         gradients = _summed_over_replicas([tf.convert_to_tensor(gradient) for gradient, _ in pairs])
         self._variables = [variable for _, variable in pairs]
-        norms, global_norm = norms_of(gradients)
+        norms, global_norm = self._norms_of(gradients)
         # After the last one that may be left out none counts, until somebody looks.
         may_step = self._state["in_row"] < self._max_skipped
         finite = may_step & tf.math.is_finite(global_norm)
@@ -92,6 +92,10 @@ class GradientSteps:
                 f"GradientClipping cannot clip the gradients of {type(self._optimizer).__name__}, which hands them on "
                 "to others: give those its `global_clipnorm`, and drop GradientClipping."
             )
+
+    def _norms_of(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        on_cpu = not tf.config.get_visible_devices("GPU")
+        return norms_of(gradients, as_products=self._compiled_by_xla and on_cpu)
 
     @property
     def _is_scaling(self) -> bool:
@@ -145,7 +149,7 @@ class GradientSteps:
         self._clipped = True
         if _num_replicas() > 1:
             gradients = [gradient * _num_replicas() for gradient in gradients]
-        norms, global_norm = self._measured or norms_of(gradients)
+        norms, global_norm = self._measured or self._norms_of(gradients)
         threshold = self._limit(global_norm)
         gradients, was_clipped = CLIPS[self._mode](gradients, self._variables, norms, global_norm, threshold)
         self._count(global_norm, was_clipped)

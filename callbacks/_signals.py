@@ -76,8 +76,10 @@ class _Relay:
 
 
 def _relay(number: int) -> _Relay | None:
-    """Gives the relay in place, without those whose training broke off; `None` if Python cannot take its place."""
+    """Gives the relay in place, without those whose training broke off; `None` if it is not to be had."""
     present = signal.getsignal(number)
+    if number == signal.SIGINT and present == signal.SIG_IGN:
+        return None  # In the background of a shell, or under nohup: so it shall stay.
     if isinstance(present, _Relay):
         present.watches = [watch for watch in present.watches if watch.hears()]
         return present

@@ -472,6 +472,16 @@ def test_ctrl_c_restores_the_best_weights_and_goes_on_to_the_caller():
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_ctrl_c_that_is_ignored_stays_so():
+    model, arguments = growing()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = EarlyStopping("loss", patience=50, restore_best_weights=True)
+    history = model.fit(**arguments, callbacks=[stop, Signals(signal.SIGINT, epoch=2)])
+    assert len(history.epoch) == arguments["epochs"]
+    assert stop.stop_reason is None
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
 def test_ctrl_c_reaches_every_callback_that_waits_for_it():
     model, arguments = growing()
     stops = [EarlyStopping("loss", patience=5, restore_best_weights=True) for _ in range(2)]

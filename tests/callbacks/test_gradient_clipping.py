@@ -281,6 +281,21 @@ def test_a_unit_without_weights_may_still_move():
 # === Norms at the ends of the range ===
 
 
+@pytest.mark.parametrize("as_products", [False, True])
+@pytest.mark.parametrize("shape", [(), (5000,), (70, 80), (9, 8, 7, 11)])
+def test_norms_of_arrays_of_all_shapes(shape, as_products):
+    g = np.random.default_rng(0).normal(size=shape).astype("float32")
+    norms, _ = norms_of([tf.constant(g)], as_products)
+    np.testing.assert_allclose(norms, [np.linalg.norm(g.ravel().astype(float))], rtol=1e-6)
+
+
+@pytest.mark.parametrize("as_products", [False, True])
+def test_squares_of_large_arrays_may_overflow(as_products):
+    norms, global_norm = norms_of([tf.fill((100, 100), 1e30), tf.fill((4,), 1e30)], as_products)
+    np.testing.assert_allclose(norms, [1e32, 2e30], rtol=1e-5)
+    assert float(global_norm) == pytest.approx(np.hypot(1e32, 2e30), rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [1e-15, 1.0, 1e19, 1e30, 3e38])
 def test_norms_are_finite_wherever_gradients_are(size):
     g = [np.array([0.3, 0.4], "float32") * np.float32(size), np.zeros(2, "float32"), np.float32([0.5 * size])]
