@@ -186,8 +186,11 @@ def _has_seen_data(layer: keras.layers.Normalization) -> bool:
     return bool((mean != 0).any() or (variance != 1).any())
 
 
-def make_optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """Gives an optimizer from a name and a learning rate (`None`: that optimizer's own), or the one given."""
+def make_optimizer(value: Any, learning_rate: Any, argument: str = "optimizer") -> keras.optimizers.Optimizer:
+    """Gives an optimizer from a name and a learning rate (`None`: that optimizer's own), or the one given.
+
+    `argument` is what it is called in the errors.
+    """
     if isinstance(value, keras.optimizers.Optimizer):
         if learning_rate is not None:
             raise ValueError(
@@ -196,15 +199,15 @@ def make_optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer
             )
         if value.built:
             raise ValueError(
-                f"`optimizer` must be new for every model, got a {type(value).__name__} that has trained another: "
+                f"`{argument}` must be new for every model, got a {type(value).__name__} that has trained another: "
                 "make a second one."
             )
         return value
     if isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer):
-        raise TypeError(f"`optimizer` must be an optimizer or its name, got the class: pass {value.__name__}().")
+        raise TypeError(f"`{argument}` must be an optimizer or its name, got the class: pass {value.__name__}().")
     classes = _optimizers()
     name = value.lower() if isinstance(value, str) else value
-    chosen = classes[_arguments.choice("optimizer", name, classes, also=", or a keras.optimizers.Optimizer")]
+    chosen = classes[_arguments.choice(argument, name, classes, also=", or a keras.optimizers.Optimizer")]
     if learning_rate is None:
         return chosen()
     if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):

@@ -1,0 +1,70 @@
+"""What of a GAN goes into a file and comes out of it: networks, settings, both optimizers, random states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+_OWN = ("seed_states", "white")
+
+
+class SavedGAN:
+    """The methods by which Keras saves and loads, for a model with the attributes of `DCGAN`."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keeps the random states, which Keras leaves out, and the units of the data."""
+        super().save_own_variables(store)
+        store["seed_states"] = np.stack([generator.state.numpy() for generator in self._all_seed_generators()])
+        store["white"] = self._white.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Puts them back."""
+        super().load_own_variables({key: store[key] for key in store.keys() if key not in _OWN})  # noqa: SIM118
+        for generator, state in zip(self._all_seed_generators(), np.asarray(store["seed_states"]), strict=True):
+            generator.state.assign(state)
+        self._white.assign(np.float32(store["white"]))
+
+    def _all_seed_generators(self) -> list[keras.random.SeedGenerator]:
+        found = (generator for layer in self._flatten_layers() for generator in layer._seed_generators)
+        return list({id(generator): generator for generator in found}.values())
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives what the model was made with."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "generator": serialize(self.generator),
+            "discriminator": serialize(self.discriminator),
+            "mode_collapse_guard": self.mode_collapse_guard,
+            "replay_capacity": None if self.replay is None else self.replay.capacity,
+            "scale_pixels": self.scale_pixels,
+            "check_data": self.check_data,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> SavedGAN:
+        """Makes a model from what `get_config` gave."""
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
+            for key in ("generator", "discriminator")
+        }
+        return cls(**{**config, **parts})
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Gives what the model was compiled with."""
+        if not self.compiled:
+            return None
+        settings = {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+            "label_smoothing": self.label_smoothing,
+            **self._execution_settings,
+        }
+        return keras.saving.serialize_keras_object(settings)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with what `get_compile_config` gave."""
+        self.compile(**keras.saving.deserialize_keras_object(config))

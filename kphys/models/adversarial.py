@@ -1,0 +1,192 @@
+"""Generative adversarial networks: a generator that learns to make images which a discriminator takes for real."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from kphys import _arguments
+from kphys.models import _parts
+from kphys.models._coverage import ModeCoverage, gaussian_mode_coverage, mode_coverage
+from kphys.models._execution import execution
+from kphys.models._gan import DCGAN
+from kphys.models._guards import GUARDS, MinibatchStddev
+from kphys.models._optimizer_pair import Optimizer
+
+__all__ = ["DCGAN", "MinibatchStddev", "ModeCoverage", "dcgan", "gaussian_mode_coverage", "mode_coverage"]
+
+_SMALLEST = 4  # Pixels along the shorter axis of the smallest feature maps, as in Radford et al.
+
+
+def dcgan(
+    image_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    filters: int | Sequence[int] | None = None,
+    kernel_size: int = 5,
+    mode_collapse_guard: str | None = None,
+    label_smoothing: float = 0.0,
+    generator_optimizer: Optimizer = None,
+    discriminator_optimizer: Optimizer = None,
+    check_data: bool = True,
+    seed: int | None = None,
+    name: str | None = None,
+) -> DCGAN:
+    """Gives a deep convolutional generative adversarial network.
+
+    The generator makes images of codes z from N(0, 1): a dense layer onto the smallest feature maps, then transposed
+    convolutions that double the resolution, batch normalization and ReLU after each but the last, which ends in tanh.
+    The discriminator is its mirror image: convolutions that halve the resolution, LeakyReLU of slope 0.2, batch
+    normalization after all but the first, one logit. Kernels start from N(0, 0.02²). They learn as in `DCGAN`.
+
+    Args:
+        image_shape: `(height, width, channels)`, such as `(28, 28, 1)`, `(32, 32, 3)` or `(64, 64, 3)`; height and
+            width are multiples of 2 to the number of `filters`.
+        latent_dim: Number of dimensions of the code; 100 is usual.
+        filters: Channels of each convolution of the discriminator; the generator has them in the opposite order.
+            `None`: 64, then each twice the one before, down to maps of 4 × 4 or of an odd size before: (64, 128) for
+            28 × 28, (64, 128, 256) for 32 × 32, (64, 128, 256, 512) for 64 × 64.
+        kernel_size: Pixels along each axis of a convolution, at least 2.
+        mode_collapse_guard: "replay" shows the discriminator fakes of 1024 earlier steps too, half of all;
+            "minibatch_stddev" tells it how much the images of a batch differ; `None`: no guard.
+        label_smoothing: α in [0, 1): the discriminator is taught the probability 1 − α for real images.
+        generator_optimizer: Any Keras optimizer, by name or as an object. `None`: Adam with a learning rate of 2e-4 and
+            β₁ = 0.5.
+        discriminator_optimizer: Another one, likewise.
+        check_data: `True` makes `fit` and `evaluate` look through their arrays once (shape, range, NaN) before they
+            start; data sets and generators are not looked through.
+        seed: Fixes the starting weights and the codes of training. `None`: new ones each time. The order of batches is
+            Keras': fix it with `keras.utils.set_random_seed`.
+        name: Name of the model.
+
+    Returns:
+        A compiled `DCGAN`, a `keras.Model`. `fit(x)` takes images alone, `(samples, *image_shape)`, floating from 0 to
+        1 or uint8 from 0 to 255; 64 to 128 a batch are usual. It logs `generator_loss`, `discriminator_loss`,
+        `real_accuracy` and `fake_accuracy`. `sample(n, seed)` gives images as those that went in; `predict` makes them
+        of codes, `(batch, latent_dim)`.
+
+    Raises:
+        ValueError, TypeError: An argument that the above does not allow, an image that cannot be halved that often
+            among them; its message says the mend.
+
+    Reference:
+        Radford, Metz and Chintala, 2016, "Unsupervised representation learning with deep convolutional generative
+        adversarial networks".
+
+    Example:
+        >>> import numpy as np
+        >>> from kphys.models.adversarial import dcgan
+        >>> x = np.random.default_rng(0).integers(0, 256, size=(32, 8, 8, 1), dtype="uint8")
+        >>> model = dcgan((8, 8, 1), 10, filters=4, mode_collapse_guard="replay", seed=0)
+        >>> history = model.fit(x, epochs=2, verbose=0)
+        >>> images = model.sample(5, seed=0)
+        >>> images.shape, images.dtype
+        ((5, 8, 8, 1), dtype('uint8'))
+    """
+    image_shape = _parts.shape("image_shape", image_shape, (3,), "(height, width, channels)")
+    latent_dim = _arguments.integer("latent_dim", latent_dim)
+    filters = _default_filters(image_shape) if filters is None else _arguments.integers("filters", filters)
+    kernel_size = _arguments.integer("kernel_size", kernel_size, minimum=2)
+    if mode_collapse_guard is not None:
+        _arguments.choice("mode_collapse_guard", mode_collapse_guard, GUARDS, also=", or None")
+    smallest = _smallest_image(image_shape, filters)
+    seeds = _parts.Seeds(seed)
+
+    model = DCGAN(
+        _generator(image_shape, latent_dim, filters, kernel_size, smallest, seeds),
+        _discriminator(image_shape, filters, kernel_size, mode_collapse_guard == "minibatch_stddev", seeds),
+        mode_collapse_guard=mode_collapse_guard,
+        check_data=check_data,
+        seed=seeds(),
+        name=_parts.model_name(name, "dcgan"),
+    )
+    jit_compile, steps_per_execution = execution("convolutional")
+    model.compile(generator_optimizer, discriminator_optimizer, label_smoothing, jit_compile=jit_compile)
+    # Not through `compile`, as everywhere in this house.
+    model.steps_per_execution = steps_per_execution
+    return model
+
+
+def _default_filters(image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    height, width, _ = image_shape
+    halvings = 0
+    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * _SMALLEST:
+        height, width, halvings = height // 2, width // 2, halvings + 1
+    if not halvings:
+        raise ValueError(
+            f"`image_shape` {image_shape} cannot be halved once: height and width must be even and at least "
+            f"{2 * _SMALLEST}; pad or crop the images."
+        )
+    return tuple(64 * 2**index for index in range(halvings))
+
+
+def _smallest_image(image_shape: tuple[int, ...], filters: tuple[int, ...]) -> tuple[int, int]:
+    height, width, _ = image_shape
+    factor = 2 ** len(filters)
+    if height % factor or width % factor:
+        raise ValueError(
+            f"`image_shape` {image_shape} cannot be halved {len(filters)} times, once for each of `filters`: height "
+            f"and width must be multiples of {factor}; pad or crop the images, or give other `filters`."
+        )
+    return height // factor, width // factor
+
+
+def _generator(
+    image_shape: tuple[int, ...],
+    latent_dim: int,
+    filters: tuple[int, ...],
+    kernel_size: int,
+    smallest: tuple[int, int],
+    seeds: _parts.Seeds,
+) -> keras.Model:
+    codes = keras.Input((latent_dim,), name="codes")
+    units = math.prod(smallest) * filters[-1]
+    features = keras.layers.Dense(units, use_bias=False, kernel_initializer=_normal(seeds), name="projection")(codes)
+    features = keras.layers.Reshape((*smallest, filters[-1]), name="smallest_maps")(features)
+    features = keras.layers.ReLU()(_normalized(features, seeds))
+    for width in filters[-2::-1]:
+        features = _strided("Conv2DTranspose", width, kernel_size, seeds, use_bias=False)(features)
+        features = keras.layers.ReLU()(_normalized(features, seeds))
+    outputs = _strided(
+        "Conv2DTranspose", image_shape[-1], kernel_size, seeds, activation="tanh", dtype="float32", name="pixels"
+    )(features)
+    return keras.Model(codes, outputs, name="generator")
+
+
+def _discriminator(
+    image_shape: tuple[int, ...],
+    filters: tuple[int, ...],
+    kernel_size: int,
+    watches_spread: bool,
+    seeds: _parts.Seeds,
+) -> keras.Model:
+    images = features = keras.Input(image_shape, name="images")
+    for index, width in enumerate(filters):
+        features = _strided("Conv2D", width, kernel_size, seeds, use_bias=index == 0)(features)
+        if index > 0:
+            features = _normalized(features, seeds)
+        features = keras.layers.LeakyReLU(0.2)(features)
+    if watches_spread:
+        features = MinibatchStddev(name="minibatch_stddev")(features)
+    features = keras.layers.Flatten(name="flatten")(features)
+    logit = keras.layers.Dense(1, kernel_initializer=_normal(seeds), dtype="float32", name="logit")(features)
+    return keras.Model(images, logit, name="discriminator")
+
+
+def _strided(kind: str, filters: int, kernel_size: int, seeds: _parts.Seeds, **settings: Any) -> keras.layers.Layer:
+    return getattr(keras.layers, kind)(
+        filters, kernel_size, strides=2, padding="same", kernel_initializer=_normal(seeds), **settings
+    )
+
+
+def _normal(seeds: _parts.Seeds, mean: float = 0.0) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(mean, 0.02, seed=seeds())
+
+
+def _normalized(features: Any, seeds: _parts.Seeds) -> Any:
+    # Momentum, ε and the spread of γ are those of the authors' code.
+    layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_normal(seeds, mean=1.0))
+    return layer(features)
