@@ -38,6 +38,13 @@ _HOMES = {
     "conv_vae": "kphys.models.variational",
     "VAE": "kphys.models.variational",
     "Sampling": "kphys.models.variational",
+    "dcgan": "kphys.models.adversarial",
+    "DCGAN": "kphys.models.adversarial",
+    "MinibatchStddev": "kphys.models.adversarial",
+    "mode_coverage": "kphys.models.adversarial",
+    "gaussian_mode_coverage": "kphys.models.adversarial",
+    "word_vectors": "kphys.models.words",
+    "WordVectors": "kphys.models.words",
     "evaluate_classifier": "kphys.evaluation",
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
@@ -59,5 +66,16 @@ def __dir__() -> list[str]:
 
 
 # From here on Keras knows the classes that files of models name.
-for _module in ("_heads", "_periodic", "_codes", "_tied", "_reconstruction", "_sampling", "_vae"):
+_REGISTERED = (
+    "_heads",
+    "_periodic",
+    "_codes",
+    "_tied",
+    "_reconstruction",
+    "_sampling",
+    "_vae",
+    "_gan",
+    "_word_vectors",
+)
+for _module in _REGISTERED:
     importlib.import_module(f"kphys.models.{_module}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,21 @@ def panels(number: int, width: float) -> tuple[Figure, list[Axes]]:
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def draw_images(rows: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike[str]) -> Figure:
+    """Draws rows of images, `(images, height, width, 1)` or of 3 channels in [0, 1], each with its name before it."""
+    from matplotlib.figure import Figure
+
+    columns = max(len(images) for _, images in rows)
+    figure = Figure(figsize=(0.7 * columns + 1.2, 0.7 * len(rows) + 0.2), layout="constrained")
+    for line, (name, images) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        for panel in line:
+            panel.set_axis_off()
+        for panel, image in zip(line, images, strict=False):
+            panel.imshow(np.clip(image, 0, 1), cmap="gray_r", vmin=0, vmax=1)
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    return save(figure, path)
 
 
 def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:

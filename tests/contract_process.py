@@ -21,7 +21,7 @@ def load(folder: Path, names: list[str]) -> None:
     """Saves what the models found in `folder` predict here."""
     for name in names:
         model = keras.models.load_model(folder / f"{name}.keras")
-        np.savez(folder / f"{name}.npz", model.predict(ROWS[name].data()[0], verbose=0))
+        np.savez(folder / f"{name}.npz", model.predict(ROWS[name].inputs(), verbose=0))
 
 
 def mirror(folder: Path, names: list[str]) -> None:
@@ -32,7 +32,7 @@ def mirror(folder: Path, names: list[str]) -> None:
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = ROWS[name].build()
     history = model.fit(*ROWS[name].data(), batch_size=BATCH // 2, shuffle=False, verbose=0)
-    np.savez(folder / f"{name}.npz", np.asarray(history.history["loss"]), *model.get_weights())
+    np.savez(folder / f"{name}.npz", np.asarray(list(history.history.values())), *model.get_weights())
 
 
 if __name__ == "__main__":

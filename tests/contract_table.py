@@ -36,6 +36,22 @@ class Row:
         options = {key: value() if isinstance(value, Adapted) else value for key, value in self.options.items()}
         return getattr(kphys, self.builder)(*self.arguments, seed=seed, **options)
 
+    @property
+    def loss(self) -> str:
+        """The log that a callback may watch."""
+        return "generator_loss" if self.builder == "dcgan" else "loss"
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """What the logs of gradients begin with."""
+        return ("generator_", "discriminator_") if self.builder == "dcgan" else ("",)
+
+    def inputs(self) -> np.ndarray:
+        """Gives what the model predicts from: the samples, for a generator codes."""
+        if self.builder == "dcgan":
+            return np.random.default_rng(5).normal(size=(BATCH, self.arguments[1])).astype("float32")
+        return self.data()[0]
+
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         generator = np.random.default_rng(5)
         shape = self.arguments[0] if isinstance(self.arguments[0], tuple) else (self.arguments[0],)
@@ -45,6 +61,8 @@ class Row:
             return x, x
         if self.builder.endswith("vae"):
             return (x > 0).astype("float32"), None
+        if self.builder == "dcgan":
+            return 1 / (1 + np.exp(-x)), None
         width = self.arguments[1]
         steps = (x.shape[1],) if self.options.get("return_sequences") else ()
         if self.builder.endswith("regressor"):
@@ -320,13 +338,37 @@ def _autoencoders() -> list[Row]:
 
 def _variational() -> list[Row]:
     small = {"hidden_units": 3}
+    # 8 × 8 pixels, twice halved: 2 × 2 positions of 3 channels, 12 numbers, between the maps and the codes.
+    encoder = _convolution(9, 1, 2) + _convolution(9, 2, 3) + 2 * dense(12, 2)
+    decoder = dense(2, 12) + _convolution(9, 3, 2) + _convolution(9, 2, 1)
     flat = ("vae", (4, 2), 5 * 3 + 2 * 4 * 2 + 3 * 3 + 4 * 4, (4,))
     return [
         Row("bernoulli", *flat, small, stochastic=True, every_check=True),
         Row("beta", *flat, {**small, "beta": 4.0}, stochastic=True),
         Row("gaussian", *flat, {**small, "likelihood": "gaussian", "variance": 0.5}, stochastic=True),
         Row("learnt-variance", *flat[:2], flat[2] + 1, (4,), {**small, "likelihood": "gaussian"}, stochastic=True),
-    ]
+        Row("images", "conv_vae", ((8, 8, 1), 2), encoder + decoder, (8, 8, 1), {"filters": (2, 3)}, stochastic=True,
+            every_check=True),
+    ]  # fmt: skip
 
 
-ROWS = {f"{row.builder}[{row.name}]": row for row in (*_mlp(), *_cnn(), *_rnn(), *_autoencoders(), *_variational())}
+def _adversarial() -> list[Row]:
+    # 8 × 8 pixels, halved to 4 × 4 maps; batch normalization has four numbers a channel.
+    generator = 2 * 16 * 3 + 4 * 3 + _convolution(25, 3, 1)
+    discriminator = _convolution(25, 1, 3) + 16 * 3 + 1
+    replay = 1024 * 64 + 1
+    small = ("dcgan", ((8, 8, 1), 2)), {"filters": 3}
+    return [
+        Row("no-guard", *small[0], generator + discriminator, (8, 8, 1), small[1], stochastic=True, every_check=True),
+        Row("replay", *small[0], generator + discriminator + replay, (8, 8, 1),
+            {**small[1], "mode_collapse_guard": "replay"}, stochastic=True),
+        # One more map, of 16 positions.
+        Row("minibatch-stddev", *small[0], generator + discriminator + 16, (8, 8, 1),
+            {**small[1], "mode_collapse_guard": "minibatch_stddev"}, stochastic=True),
+        Row("smoothing", *small[0], generator + discriminator, (8, 8, 1), {**small[1], "label_smoothing": 0.1},
+            stochastic=True),
+    ]  # fmt: skip
+
+
+FAMILIES = (_mlp, _cnn, _rnn, _autoencoders, _variational, _adversarial)
+ROWS = {f"{row.builder}[{row.name}]": row for family in FAMILIES for row in family()}

@@ -20,6 +20,13 @@ def test_one_family_end_to_end(tmp_path, capsys):
     assert list(out.glob("logs/mlp_classifier/*/train/events*"))
 
 
+def test_a_family_that_learns_without_targets(tmp_path, monkeypatch):
+    stop = dataclasses.replace(tour.STOPS["vae"], threshold=30.0, epochs=3)
+    monkeypatch.setitem(tour.STOPS, "vae", stop)
+    assert tour.main(["--quick", "--only", "vae", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "vae.png").stat().st_size > 10_000
+
+
 def test_a_missed_threshold_is_said_and_is_the_exit_code(tmp_path, capsys, monkeypatch):
     stop = dataclasses.replace(tour.STOPS["mlp_classifier"], threshold=1.01, epochs=1)
     monkeypatch.setitem(tour.STOPS, "mlp_classifier", stop)
