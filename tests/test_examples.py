@@ -44,6 +44,19 @@ def test_gaussian_errors(run):
 
 
 @pytest.mark.slow
+def test_ising_vae(run):
+    (correlation, peak, energies), printed = run("ising_vae")
+    assert correlation >= 0.9
+    assert 2.2 <= peak <= 2.6
+    data, drawn = energies[1.8]
+    assert drawn == pytest.approx(data, rel=0.1)
+    # Above the critical temperature spins agree without order, which independent spins cannot.
+    data, drawn = energies[3.0]
+    assert data < 2 * drawn < 0
+    assert "correlation" in printed
+
+
+@pytest.mark.slow
 def test_cross_validation(run):
     accuracies, printed = run("cross_validation")
     assert min(accuracies.values()) > 0.6
