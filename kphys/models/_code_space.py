@@ -149,34 +149,41 @@ class CodeSpace:
 
     @functools.cached_property
     def _encode(self) -> Callable[..., Any]:
-        images = tf.TensorSpec(self.input_shape, "float32")
-        return tf.function(lambda x: self.posterior(x), input_signature=[images], autograph=False)
+        return _compiled(_posterior, self, tf.TensorSpec(self.input_shape, "float32"))
 
     @functools.cached_property
     def _decode(self) -> Callable[..., Any]:
-        codes = tf.TensorSpec((None, self.latent_dim), "float32")
-        return tf.function(lambda z: (self.means(z),), input_signature=[codes], autograph=False)
+        return _compiled(_means, self, tf.TensorSpec((None, self.latent_dim), "float32"))
 
     @functools.cached_property
     def _log_weights(self) -> Callable[..., Any]:
-        signature = [
-            tf.TensorSpec(self.input_shape, "float32"),
-            tf.TensorSpec((), "int32"),
-            tf.TensorSpec((2,), "int32"),
-        ]
+        signature = tf.TensorSpec(self.input_shape, "float32"), tf.TensorSpec((), "int32"), tf.TensorSpec((2,), "int32")
+        return _compiled(_log_weights, self, *signature)
 
-        def log_weights(x: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-            """Gives ln p(x, z) − ln q(z | x) for `draws` codes of every image, `(draws, images)`."""
-            mean, log_variance = self.posterior(x)
-            noise = tf.random.stateless_normal((draws, tf.shape(x)[0], self.latent_dim), seed)
-            codes = mean + ops.exp(0.5 * log_variance) * noise  # (draws, images, latent_dim)
-            # The normalizations of prior and posterior cancel.
-            log_ratio = 0.5 * ops.sum(log_variance + ops.square(noise) - ops.square(codes), axis=-1)
-            copies = tf.tile(x, [draws] + [1] * (len(x.shape) - 1))
-            loss = self.reconstruction_loss(copies, tf.reshape(codes, (-1, self.latent_dim)))
-            return log_ratio - tf.reshape(loss, tf.shape(log_ratio))
 
-        return tf.function(log_weights, input_signature=signature, autograph=False)
+def _compiled(function: Callable[..., Any], model: Any, *signature: tf.TensorSpec) -> Callable[..., Any]:
+    # A partial function has no code object, by which TensorFlow would take those of several models for one traced anew.
+    return tf.function(functools.partial(function, model), input_signature=signature, autograph=False)
+
+
+def _posterior(model: Any, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return model.posterior(x)
+
+
+def _means(model: Any, codes: tf.Tensor) -> tuple[tf.Tensor]:
+    return (model.means(codes),)
+
+
+def _log_weights(model: Any, x: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Gives ln p(x, z) − ln q(z | x) for `draws` codes of every image, `(draws, images)`."""
+    mean, log_variance = model.posterior(x)
+    noise = tf.random.stateless_normal((draws, tf.shape(x)[0], model.latent_dim), seed)
+    codes = mean + ops.exp(0.5 * log_variance) * noise  # (draws, images, latent_dim)
+    # The normalizations of prior and posterior cancel.
+    log_ratio = 0.5 * ops.sum(log_variance + ops.square(noise) - ops.square(codes), axis=-1)
+    copies = tf.tile(x, [draws] + [1] * (len(x.shape) - 1))
+    loss = model.reconstruction_loss(copies, tf.reshape(codes, (-1, model.latent_dim)))
+    return log_ratio - tf.reshape(loss, tf.shape(log_ratio))
 
 
 def _in_batches(function: Callable[..., Any], values: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:

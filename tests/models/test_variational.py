@@ -744,3 +744,9 @@ def network(shape, *outputs, **settings):
 def test_networks_that_do_not_fit_are_refused(encoder, decoder, error, message):
     with pytest.raises(error, match=message):
         VAE(encoder, decoder)
+
+
+def test_asking_many_models_is_no_retracing(caplog):
+    for _ in range(7):
+        small(seed=0).sample(1)
+    assert "retracing" not in caplog.text
