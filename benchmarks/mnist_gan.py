@@ -17,26 +17,10 @@ import time
 import keras
 import numpy as np
 from _compare import digits
-from mnist_accuracy import NETWORKS, SHIFTS
+from mnist_accuracy import TRAINED, accuracy, trained
 
-from kphys import cnn_classifier
 from kphys.callbacks.image_logger import square
 from kphys.models.adversarial import dcgan, mode_coverage
-
-TRAINED = 45_000
-
-
-def judge(x: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> keras.Model:
-    """Gives the classifier, whose accuracy on the last digits it prints."""
-    shifted = np.concatenate([np.roll(x[:TRAINED], shift, axis=(1, 2)) for shift in SHIFTS])
-    labels = np.tile(y[:TRAINED], len(SHIFTS))
-    options = dict(NETWORKS["plain"])
-    rate = keras.optimizers.schedules.CosineDecay(options.pop("learning_rate"), epochs * -(-len(shifted) // 64))
-    classifier = cnn_classifier((28, 28, 1), 10, learning_rate=rate, seed=seed, **options)
-    classifier.fit(shifted, labels, batch_size=64, epochs=epochs, verbose=0)
-    accuracy = classifier.evaluate(x[TRAINED:], y[TRAINED:], batch_size=250, verbose=0, return_dict=True)["accuracy"]
-    print(f"classifier: {accuracy:.2%} of {len(x) - TRAINED} digits right", flush=True)
-    return classifier
 
 
 def main() -> None:
@@ -51,7 +35,8 @@ def main() -> None:
     given = parser.parse_args()
     keras.utils.set_random_seed(given.seed)
     x, y = digits(50_000, (28, 28, 1))
-    classifier = judge(x, y, given.classifier_epochs, given.seed)
+    classifier = trained(x, y, "plain", given.classifier_epochs, given.seed)
+    print(f"classifier: {accuracy(classifier, x, y):.2%} of {len(x) - TRAINED} digits right", flush=True)
     print(f"real digits: {mode_coverage(x[TRAINED:], classifier)}", flush=True)
 
     model = dcgan((28, 28, 1), 100, mode_collapse_guard=given.guard, seed=given.seed)

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kphys import _arguments
+from kphys._files import replacing
 from kphys.callbacks._run_information import now, peak_memory, run_information
 from kphys.callbacks._setting import fingerprint
 from kphys.records import CONFIG, HISTORY, OWN_COLUMNS, RESULT, holds_record, read_config, read_rows
@@ -137,19 +138,8 @@ class TrainingRecord(keras.callbacks.Callback):
         self._write(name, _json(content))
 
     def _write(self, name: str, text: str) -> None:
-        """Replaces a file whole: whenever this process is killed, the old or the new one is there."""
-        temporary = self.folder / f".{name}.tmp"
-        with _named_errors(self.folder, name):
-            try:
-                with open(temporary, "w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, self.folder / name)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
+        with _named_errors(self.folder, name), replacing(self.folder / name) as file:
+            file.write(text.encode())
 
 
 @contextlib.contextmanager

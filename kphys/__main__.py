@@ -47,7 +47,7 @@ def visit(family: str, folder: Path, quick: bool) -> Row:
         callbacks=[GradientClipping(global_norm=1.0), keras.callbacks.TensorBoard(logs, write_graph=False)],
         verbose=0,
     )
-    value, error = stop.judge(model, data, folder / f"{family}.png")
+    value, error = stop.judge(model, test, folder / f"{family}.png")
     word, simple = stop.simple(data)
     sign = "≥" if stop.higher_is_better else "≤"
     return Row(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,15 +17,15 @@ from kphys.datasets import digits, double_pendulum, ising, mackey_glass, recall
 
 Part = tuple[np.ndarray, np.ndarray | None]
 Data = tuple[Part, Part]  # To train on and to test on; without targets where a family learns from samples alone.
-Judge = Callable[[keras.Model, Data, Path], tuple[float, float]]
+Judge = Callable[[keras.Model, Part, Path], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Stop:
     """One family of the tour: what it learns, from which data, and what it must reach.
 
-    `judge` draws a picture to a file and gives the score with its statistical error; `simple` what is reached without
-    a network, as a word and a number in the units of `score`.
+    `judge` draws a picture to a file and gives the score with its statistical error, from the part to test on; `simple`
+    gives what is reached without a network, as a word and a number in the units of `score`.
     """
 
     data: str
@@ -168,33 +170,34 @@ def _dcgan(data: Data) -> keras.Model:
     )
 
 
-def _judge_classifier(model: keras.Model, data: Data, picture: Path) -> tuple[float, float]:
-    result = kphys.evaluate_classifier(model, *data[1], num_bootstrap=100)
+def _judge_by(
+    evaluate: Callable[..., Any], score: str, model: keras.Model, test: Part, picture: Path
+) -> tuple[float, float]:
+    result = evaluate(model, *test, num_bootstrap=100)
     result.plot(picture)
-    return result["accuracy"]
+    return result[score]
 
 
-def _judge_regressor(model: keras.Model, data: Data, picture: Path) -> tuple[float, float]:
-    result = kphys.evaluate_regressor(model, *data[1], num_bootstrap=100)
-    result.plot(picture)
-    return result["rmse"]
+_judge_classifier = functools.partial(_judge_by, kphys.evaluate_classifier, "accuracy")
+_judge_regressor = functools.partial(_judge_by, kphys.evaluate_regressor, "rmse")
 
 
-def _judge_autoencoder(model: keras.Model, data: Data, picture: Path) -> tuple[float, float]:
-    x_test, _ = data[1]
+def _judge_autoencoder(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
+    x_test, _ = test
     draw_images([("digits", x_test[:12]), ("from 8 numbers", model.predict(x_test[:12], verbose=0))], picture)
     return _mean_and_error(model.anomaly_score(x_test))
 
 
-def _judge_vae(model: keras.Model, data: Data, picture: Path) -> tuple[float, float]:
+def _judge_vae(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
     draw_images([("", images) for images in model.latent_grid(12)], picture)
-    return _mean_and_error(-model.log_likelihood(data[1][0], seed=0))
+    return _mean_and_error(-model.log_likelihood(test[0], seed=0))
 
 
-def _judge_dcgan(model: keras.Model, data: Data, picture: Path) -> tuple[float, float]:
-    draw_images([("digits", data[1][0][:12]), *(("made up", model.sample(12, seed=row)) for row in (1, 2))], picture)
-    classifier = STOPS["mlp_classifier"].build(data)
-    classifier.fit(*digits.load_data()[0], epochs=STOPS["mlp_classifier"].epochs, verbose=0)
+def _judge_dcgan(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
+    draw_images([("digits", test[0][:12]), *(("made up", model.sample(12, seed=row)) for row in (1, 2))], picture)
+    data, stop = digits.load_data(), STOPS["mlp_classifier"]
+    classifier = stop.build(data)
+    classifier.fit(*data[0], epochs=stop.epochs, verbose=0)
     parts = model.sample(1000, seed=0).reshape(5, 200, 8, 8, 1)
     return _mean_and_error(np.array([kphys.mode_coverage(part, classifier).entropy for part in parts]))
 

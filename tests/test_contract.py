@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import operator
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from contract_table import BATCH, ROWS
+from new_process import run_python, saved_arrays
 
 import kphys
 from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger, LearningRateFinder, TrainingRecord
@@ -36,15 +34,11 @@ WITH_A_LOSS = pytest.mark.parametrize("name", [row for row in SOME.args[1] if "d
 
 
 def _new_process(task: str, folder: Path, names: list[str], **environment: str) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("contract_process.py")), task, str(folder), *names]
-    environment = {**os.environ, **environment}
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert finished.returncode == 0, finished.stderr[-4000:]
+    run_python(Path(__file__).with_name("contract_process.py"), task, folder, *names, **environment)
 
 
 def _arrays(folder: Path, name: str) -> list[np.ndarray]:
-    with np.load(folder / f"{name}.npz") as saved:
-        return [saved[key] for key in saved.files]
+    return saved_arrays(folder / f"{name}.npz")
 
 
 def _asked_for(request: pytest.FixtureRequest) -> list[str]:

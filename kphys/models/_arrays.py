@@ -29,16 +29,15 @@ def check_arrays(
     Data sets, generators and loaders are passed over, as they may be readable only once. Targets are held against
     `head`; with `None` (the user has compiled another loss) only their number and finiteness is checked.
     """
-    if isinstance(x, (list, tuple)) and len(x) == 1:
-        (x,) = x  # Keras takes a list of the one input.
-    if not is_array(x):
+    x = _only_input(x)
+    if not _is_array(x):
         return
     x = numeric(names[0], x)
-    check_input_shape(names[0], x, input_shape)
+    _check_input_shape(names[0], x, input_shape)
     if y is None:
         raise ValueError(f"`{names[1]}` is missing: give one target for each of the {len(x)} samples of `{names[0]}`.")
     y = numeric(names[1], y)
-    check_length(names, 1, y, x)
+    _check_length(names, 1, y, x)
     check_finite(names[0], x)
     check_finite(names[1], y)
     if head is not None:
@@ -55,9 +54,8 @@ def check_samples(
 
     Raises the error that says what is wrong with them.
     """
-    if isinstance(x, (list, tuple)) and len(x) == 1:
-        (x,) = x
-    if not is_array(x):
+    x = _only_input(x)
+    if not _is_array(x):
         return None
     x = checked_samples(names[0], input_shape, x)
     if sample_weight is not None:
@@ -68,19 +66,25 @@ def check_samples(
 def checked_samples(name: str, input_shape: tuple[int | None, ...], x: Any) -> np.ndarray:
     """Gives `x` back as an array of finite samples of this shape."""
     x = numeric(name, x)
-    check_input_shape(name, x, input_shape)
+    _check_input_shape(name, x, input_shape)
     check_finite(name, x)
     return x
 
 
-def is_array(x: Any) -> bool:
+def _only_input(x: Any) -> Any:
+    # Keras takes a list of the one input.
+    return x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
+
+
+def _is_array(x: Any) -> bool:
     # A list is let through to `numeric`, which says what to do with it; a sparse matrix is Keras' business.
     sparse = hasattr(x, "tocsr")
     return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__") and not sparse)
 
 
 def numeric(name: str, value: Any) -> np.ndarray:
-    if not is_array(value) or isinstance(value, (list, tuple)):
+    """Gives `value` back as an array of real numbers, of at least one sample."""
+    if not _is_array(value) or isinstance(value, (list, tuple)):
         raise TypeError(f"`{name}` must be an array, got {type(value).__name__}: pass np.asarray({name}).")
     array = keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
     # "V" is what NumPy makes of bfloat16.
@@ -94,7 +98,7 @@ def numeric(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, ...]) -> None:
+def _check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, ...]) -> None:
     got = x.shape[1:]
     if got == () and input_shape == (1,):
         return  # Keras adds the axis.
@@ -109,7 +113,7 @@ def check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, .
     raise ValueError(f"`{name}` must have the shape ({expected}), got {x.shape}{mend}.")
 
 
-def check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
+def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
     if len(array) != len(x):
         raise ValueError(
             f"`{names[0]}` and `{names[index]}` must have the same length, got {len(x)} and {len(array)} samples."
@@ -122,7 +126,7 @@ def _check_weights(
     """Holds weights against the shape `expected`: one a sample, or one a time step. `None`: only their number."""
     name = names[2]
     sample_weight = numeric(name, sample_weight)
-    check_length(names, 2, sample_weight, x)
+    _check_length(names, 2, sample_weight, x)
     check_finite(name, sample_weight)
     if expected is None or sample_weight.shape in (expected, (*expected, 1)):
         return

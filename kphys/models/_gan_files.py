@@ -7,28 +7,21 @@ from typing import Any
 import keras
 import numpy as np
 
-_OWN = ("seed_states", "white")
+from kphys.models._random_state import KeepsRandomState
 
 
-class SavedGAN:
+class SavedGAN(KeepsRandomState):
     """The methods by which Keras saves and loads, for a model with the attributes of `DCGAN`."""
 
     def save_own_variables(self, store: Any) -> None:
-        """Keeps the random states, which Keras leaves out, and the units of the data."""
+        """Keeps the units of the data, too."""
         super().save_own_variables(store)
-        store["seed_states"] = np.stack([generator.state.numpy() for generator in self._all_seed_generators()])
         store["white"] = self._white.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Puts them back."""
-        super().load_own_variables({key: store[key] for key in store.keys() if key not in _OWN})  # noqa: SIM118
-        for generator, state in zip(self._all_seed_generators(), np.asarray(store["seed_states"]), strict=True):
-            generator.state.assign(state)
+        super().load_own_variables({key: store[key] for key in store.keys() if key != "white"})  # noqa: SIM118
         self._white.assign(np.float32(store["white"]))
-
-    def _all_seed_generators(self) -> list[keras.random.SeedGenerator]:
-        found = (generator for layer in self._flatten_layers() for generator in layer._seed_generators)
-        return list({id(generator): generator for generator in found}.values())
 
     def get_config(self) -> dict[str, Any]:
         """Gives what the model was made with."""

@@ -12,6 +12,7 @@ from keras import ops
 from kphys import _arguments
 from kphys.models._arrays import checked_samples
 from kphys.models._parts import Seeds
+from kphys.models._random_state import KeepsRandomState
 from kphys.models._targetless import with_weights
 from kphys.models._tied import tied_to
 
@@ -39,7 +40,7 @@ def _itself(x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("kphys")
-class Autoencoder(keras.Model):
+class Autoencoder(KeepsRandomState, keras.Model):
     """A Keras model whose target is its own input: x̂ = decoder(encoder(x)).
 
     `fit`, `evaluate` and `validation_data` take x alone, as arrays or data sets, and `sample_weight` with it. Targets
@@ -170,22 +171,6 @@ class Autoencoder(keras.Model):
             scores.append(np.mean(np.square(difference).reshape(len(part), -1), axis=1))
         return np.concatenate(scores)
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keeps, beside the weights, how often every random layer has drawn: Keras does not."""
-        super().save_own_variables(store)
-        for index, generator in enumerate(self._generators()):
-            store[f"random_{index}"] = ops.convert_to_numpy(generator.state)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Puts every random layer where it was."""
-        super().load_own_variables({key: store[key] for key in store.keys() if not key.startswith("random_")})  # noqa: SIM118
-        for index, generator in enumerate(self._generators()):
-            generator.state.assign(store[f"random_{index}"])
-
-    def _generators(self) -> list[keras.random.SeedGenerator]:
-        found = [getattr(layer, "seed_generator", None) for layer in _innermost(self)]
-        return [generator for generator in found if generator is not None]
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -206,11 +191,6 @@ class Autoencoder(keras.Model):
         if isinstance(config.get("dtype"), dict):
             config["dtype"] = read(config["dtype"])
         return cls(encoder, decoder, **config)
-
-
-def _innermost(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    inside = getattr(layer, "layers", None)
-    return [layer] if inside is None else [found for part in inside for found in _innermost(part)]
 
 
 def _batch_size(x: Any, batch_size: int) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kphys import _arguments
+from kphys._files import replacing
 
 FORMATS = ("word2vec", "word2vec_binary", "glove")
 
@@ -30,7 +30,7 @@ class WordFiles:
         """
         format = _arguments.choice("format", format, FORMATS)
         words, vectors = self._written_words(), self.vectors
-        with _replacing(pathlib.Path(path)) as file:
+        with replacing(pathlib.Path(path)) as file:
             if format != "glove":
                 file.write(f"{len(words)} {self.embedding_dim}\n".encode())
             for word, vector in zip(words, vectors, strict=True):
@@ -83,19 +83,6 @@ class WordFiles:
                 f"The word {wrong!r} holds white space, which separates words from vectors in these files."
             )
         return words
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read_text(path: pathlib.Path, format: str) -> tuple[list[str], np.ndarray]:

@@ -121,7 +121,6 @@ class WordFit:
         if self._vocabulary is None and corpus.holds_words:
             self._vocabulary = Vocabulary.of_text(corpus.count_words(), self.vocabulary_size)
             if not len(self._vocabulary):
-                self._vocabulary = None
                 raise ValueError("`x` holds no words: it must hold sentences of at least two words.")
             counted = True
             if words_per_epoch is None and not corpus.in_memory:

@@ -1,14 +1,12 @@
 """Adversarial networks: architecture, one step worked out by hand, guards and measures, then the house's promises."""
 
 import math
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from new_process import run_python, saved_arrays
 
 from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger
 from kphys.models._gan_parts import discriminator_loss, generator_loss
@@ -697,15 +695,7 @@ def new_process(code, *arguments, **environment):
         "x = np.random.default_rng(0).random((24, 8, 8, 1)).astype('float32')",
         *code,
     ]
-    command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
-    environment = {**os.environ, **environment}
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert finished.returncode == 0, finished.stderr[-4000:]
-
-
-def saved(path):
-    with np.load(path) as arrays:
-        return [arrays[key] for key in arrays.files]
+    run_python("-c", "\n".join(lines), *arguments, **environment)
 
 
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tmp_path):
@@ -725,11 +715,11 @@ def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tm
         ],
         tmp_path,
     )
-    for a, b in zip(start, saved(tmp_path / "built.npz"), strict=True):
+    for a, b in zip(start, saved_arrays(tmp_path / "built.npz"), strict=True):
         np.testing.assert_array_equal(a, b)
-    same([model.sample(4, seed=0), model.evaluate(x, verbose=0)], saved(tmp_path / "answers.npz"))
+    same([model.sample(4, seed=0), model.evaluate(x, verbose=0)], saved_arrays(tmp_path / "answers.npz"))
     model.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    same(model.get_weights(), saved(tmp_path / "resumed.npz"))
+    same(model.get_weights(), saved_arrays(tmp_path / "resumed.npz"))
 
 
 def test_trains_on_two_devices(tmp_path):
@@ -754,7 +744,7 @@ def test_trains_on_two_devices(tmp_path):
         TF_ENABLE_ONEDNN_OPTS="0",
     )
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    same([loaded.sample(4, seed=0)], saved(tmp_path / "samples.npz"))
+    same([loaded.sample(4, seed=0)], saved_arrays(tmp_path / "samples.npz"))
 
 
 # === Bad input ===

@@ -1,14 +1,12 @@
 """Variational autoencoders: bound, likelihood and codes against exact answers, then the promises of the house."""
 
-import os
-import subprocess
-import sys
 import warnings
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from new_process import run_python, saved_arrays
 from scipy import stats
 
 from kphys.callbacks import EarlyStopping, GradientClipping
@@ -522,15 +520,7 @@ def new_process(code, *arguments, **environment):
         "x = np.random.default_rng(0).integers(0, 2, size=(32, 4, 4)).astype('float32')",
         *code,
     ]
-    command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
-    environment = {**os.environ, **environment}
-    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert finished.returncode == 0, finished.stderr[-4000:]
-
-
-def saved(path):
-    with np.load(path) as arrays:
-        return [arrays[key] for key in arrays.files]
+    run_python("-c", "\n".join(lines), *arguments, **environment)
 
 
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tmp_path):
@@ -551,13 +541,13 @@ def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tm
         ],
         tmp_path,
     )
-    for a, b in zip(start, saved(tmp_path / "built.npz"), strict=True):
+    for a, b in zip(start, saved_arrays(tmp_path / "built.npz"), strict=True):
         np.testing.assert_array_equal(a, b)
     expected = model.predict(x, verbose=0), model.log_likelihood(x, 5, seed=0), model.evaluate(x, verbose=0)
-    for a, b in zip(expected, saved(tmp_path / "answers.npz"), strict=True):
+    for a, b in zip(expected, saved_arrays(tmp_path / "answers.npz"), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
     model.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    for a, b in zip(model.get_weights(), saved(tmp_path / "resumed.npz"), strict=True):
+    for a, b in zip(model.get_weights(), saved_arrays(tmp_path / "resumed.npz"), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
 
 
@@ -608,7 +598,7 @@ def test_trains_on_two_devices(tmp_path):
     model = vae((4, 4), 2, hidden_units=5, likelihood="gaussian", seed=3, beta=0.5, optimizer="sgd", learning_rate=1e-3)
     start = model.get_weights()
     model.fit(binary((32, 4, 4)), batch_size=32, shuffle=False, verbose=0)
-    together = saved(tmp_path / "weights.npz")
+    together = saved_arrays(tmp_path / "weights.npz")
     # The bias of the last layer hardly sees the noise: its step tells whether the replicas were summed or averaged.
     steps = [weights[-1] - start[-1] for weights in (model.get_weights(), together)]
     np.testing.assert_allclose(steps[1], steps[0], rtol=0.25, atol=1e-3)
