@@ -12,6 +12,7 @@ import importlib
 from types import ModuleType
 
 __all__ = [
+    "arithmetic",
     "cms_zmumu",
     "countdown",
     "digits",
@@ -23,6 +24,7 @@ __all__ = [
     "sunspots",
     "tinyshakespeare",
     "toy",
+    "toy_language",
 ]
 
 
