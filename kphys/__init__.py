@@ -43,6 +43,12 @@ _HOMES = {
     "MinibatchStddev": "kphys.models.adversarial",
     "mode_coverage": "kphys.models.adversarial",
     "gaussian_mode_coverage": "kphys.models.adversarial",
+    "char_rnn": "kphys.models.sequences",
+    "CharRNN": "kphys.models.sequences",
+    "seq2seq": "kphys.models.sequences",
+    "Seq2Seq": "kphys.models.sequences",
+    "forecast": "kphys.models.sequences",
+    "text_classifier": "kphys.models.texts",
     "word_vectors": "kphys.models.words",
     "WordVectors": "kphys.models.words",
     "evaluate_classifier": "kphys.evaluation",
@@ -75,6 +81,8 @@ _REGISTERED = (
     "_sampling",
     "_vae",
     "_gan",
+    "_char_rnn",
+    "_seq2seq",
     "_word_vectors",
 )
 for _module in _REGISTERED:

@@ -44,7 +44,7 @@ def check_arrays(
         steps = x.shape[1:2] if head.sequences else ()
         _TARGET_CHECKS[head.task.targets](names[1], y, (len(x), *steps), x, head)
     if sample_weight is not None:
-        _check_weights(names, sample_weight, x, None if head is None else (len(x), *steps))
+        check_weights(names, sample_weight, x, None if head is None else (len(x), *steps))
 
 
 def check_samples(
@@ -59,7 +59,7 @@ def check_samples(
         return None
     x = checked_samples(names[0], input_shape, x)
     if sample_weight is not None:
-        _check_weights(names, sample_weight, x, (len(x),))
+        check_weights(names, sample_weight, x, (len(x),))
     return x
 
 
@@ -120,7 +120,7 @@ def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x:
         )
 
 
-def _check_weights(
+def check_weights(
     names: tuple[str, str, str], sample_weight: Any, x: np.ndarray, expected: tuple[int, ...] | None
 ) -> None:
     """Holds weights against the shape `expected`: one a sample, or one a time step. `None`: only their number."""
@@ -161,6 +161,22 @@ def check_unit_interval(name: str, array: np.ndarray, reason: str, instead: str)
             f"`{name}` must lie in [0, 1] for {reason}: {count} of its {array.size} values do not, the first is "
             f"{_place(name, first)} = {array[first]}. {mend}, or build with {instead}."
         )
+
+
+def check_numbers(name: str, value: Any, size: int, what: str) -> np.ndarray:
+    """Gives `value` back as an array of integers from 0 to `size` − 1, the numbers of `what`."""
+    array = numeric(name, value)
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` must hold integers, the numbers of {what}, got {array.dtype}: pass {name}.astype('int32')."
+        )
+    count, first = _search(array, lambda values: (values < 0) | (values >= size))
+    if first is not None:
+        raise ValueError(
+            f"`{name}` must hold the numbers of {what}, 0 to {size - 1}: {count} of its {array.size} values do not, "
+            f"the first is {_place(name, first)} = {array[first]}."
+        )
+    return array
 
 
 def _leaves_float32(values: np.ndarray) -> np.ndarray:

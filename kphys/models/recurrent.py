@@ -201,10 +201,6 @@ def _rnn(
     **training: Any,
 ) -> keras.Model:
     input_shape = _parts.shape("input_shape", input_shape, (2,), "(timesteps, features)", open_axis=0)
-    layer = CELLS[_arguments.choice("cell", cell, CELLS)]
-    units = _arguments.integers("units", units)
-    bidirectional = _arguments.flag("bidirectional", bidirectional)
-    layer_normalization = _arguments.flag("layer_normalization", layer_normalization)
     seeds = _parts.Seeds(seed)
 
     inputs = keras.Input(input_shape, name="inputs")
@@ -213,10 +209,42 @@ def _rnn(
         mask_value = _arguments.real("mask_value", mask_value)
         features = keras.layers.Masking(mask_value, name="mask")(features)
     features = _parts.normalized(features, normalization)
+    features = recurrent_stack(
+        features,
+        units,
+        cell=cell,
+        bidirectional=bidirectional,
+        layer_normalization=layer_normalization,
+        return_sequences=head.sequences,
+        regularization=regularization,
+        seeds=seeds,
+    )
+    family = "recurrent of any length" if inputs.shape[1] is None else "recurrent"
+    return finish_model(inputs, features, head, family=family, seed=seeds(), **training)
+
+
+def recurrent_stack(
+    features: Any,
+    units: int | Sequence[int],
+    *,
+    cell: str,
+    bidirectional: bool,
+    layer_normalization: bool,
+    return_sequences: bool,
+    regularization: _parts.Regularization,
+    seeds: _parts.Seeds,
+    stateful: bool = False,
+) -> Any:
+    """Gives `features`, `(batch, timesteps, features)`, after layers of cells: the last layer's states, or its last."""
+    layer = CELLS[_arguments.choice("cell", cell, CELLS)]
+    units = _arguments.integers("units", units)
+    bidirectional = _arguments.flag("bidirectional", bidirectional)
+    layer_normalization = _arguments.flag("layer_normalization", layer_normalization)
     for depth, width in enumerate(units, start=1):
         recurrent = layer(
             width,
-            return_sequences=head.sequences or depth < len(units),
+            return_sequences=return_sequences or depth < len(units),
+            stateful=stateful,
             kernel_initializer=keras.initializers.GlorotUniform(seeds()),
             recurrent_initializer=keras.initializers.Orthogonal(seed=seeds()),
             kernel_regularizer=regularization.kernel(),
@@ -230,8 +258,7 @@ def _rnn(
             features = keras.layers.LayerNormalization(name=f"{cell}_{depth}_normalization")(features)
         if regularization.dropout:
             features = keras.layers.Dropout(regularization.dropout, seed=seeds())(features)
-    family = "recurrent of any length" if inputs.shape[1] is None else "recurrent"
-    return finish_model(inputs, features, head, family=family, seed=seeds(), **training)
+    return features
 
 
 def _bidirectional(forward: keras.layers.Layer, seeds: _parts.Seeds) -> keras.layers.Layer:

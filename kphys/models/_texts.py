@@ -1,0 +1,112 @@
+"""Texts given to `fit`, `evaluate` and `predict`: every form that they come in, and what is wrong with them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kphys.models._arrays import NAMES, VALIDATION_NAMES
+
+FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
+_TEXTS_AT_ONCE = 1024
+
+
+def taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `method` for texts in every form; Keras itself takes tensors, and arrays of Python's strings."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs)
+        if "x" in call.arguments:
+            call.arguments["x"] = _strings(NAMES[0], call.arguments["x"])
+        validation_data = call.arguments.get("validation_data")
+        if isinstance(validation_data, (tuple, list)) and validation_data:
+            texts, *others = validation_data
+            call.arguments["validation_data"] = (_strings(VALIDATION_NAMES[0], texts), *others)
+        return method(*call.args, **call.kwargs)
+
+    return run
+
+
+def _strings(name: str, x: Any) -> Any:
+    """Gives texts back as a tensor of strings, `(samples,)`; data sets and generators as they are."""
+    if isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape"):
+        x = x[0]  # Keras takes a list of the one input.
+    if isinstance(x, (str, bytes)):
+        raise TypeError(f"`{name}` must be a list or an array of texts, got one text: pass [{name}].")
+    if not isinstance(x, (list, tuple)) and not (hasattr(x, "shape") and hasattr(x, "__len__")):
+        return x
+    # Of a list with numbers among its texts NumPy would make texts.
+    texts = x.numpy() if ops.is_tensor(x) else np.asarray(x, dtype=object if isinstance(x, (list, tuple)) else None)
+    if texts.size == 0:
+        raise ValueError(f"`{name}` must hold at least one text, got an array of shape {texts.shape}.")
+    if texts.dtype.kind not in "USOT":
+        raise TypeError(f"`{name}` must hold texts, strings, got dtype {texts.dtype}: pass the texts themselves.")
+    if texts.ndim not in (1, 2) or texts.shape[1:] not in ((), (1,)):
+        raise ValueError(f"`{name}` must have the shape (samples,), one text each, got {texts.shape}.")
+    texts = texts.astype(object).ravel()
+    for index, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(
+                f"`{name}` must hold texts alone, strings, got {name}[{index}] = {text!r} ({type(text).__name__}): "
+                "drop these samples, or write '' for an empty text."
+            )
+    return tf.constant(texts, "string")
+
+
+def check_texts(
+    vectorization: keras.layers.TextVectorization,
+    check_arrays: Callable[..., None],
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    validation_data: Any = None,
+    class_weight: Any = None,
+) -> None:
+    """Raises the error that says what is wrong with the texts, or with what goes with them."""
+    x = _stand_in(NAMES[0], x, vectorization)
+    if isinstance(validation_data, (tuple, list)) and validation_data:
+        texts, *others = validation_data
+        validation_data = (_stand_in(VALIDATION_NAMES[0], texts, vectorization), *others)
+    check_arrays(x=x, y=y, sample_weight=sample_weight, validation_data=validation_data, class_weight=class_weight)
+
+
+def _stand_in(name: str, x: Any, vectorization: keras.layers.TextVectorization) -> Any:
+    """Gives as many zeros as there are texts, for the checks of all else; data sets are passed on."""
+    texts = _strings(name, x)
+    if not ops.is_tensor(texts):
+        return x
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        if np.any(vectorization(texts[start : start + _TEXTS_AT_ONCE]) >= FIRST_WORD):
+            return np.zeros(len(texts))
+    words = some(vectorization.get_vocabulary()[FIRST_WORD:])
+    raise ValueError(f"`{name}` holds no word that `vectorization` knows, such as {words}: adapt it to these texts.")
+
+
+def some(words: Sequence[Any]) -> str:
+    """Gives the first three of `words`, for a message."""
+    return ", ".join(repr(str(word)) for word in words[:3])
+
+
+def build_from_one_replica(model: keras.Model) -> None:
+    """Has `fit` under several replicas take the shapes of one's batch: Keras 3.15 adds the batches up, texts too."""
+    strategy = model.distribute_strategy
+
+    def build(iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda values: strategy.experimental_local_results(values)[0], next(batches)
+            )
+        with strategy.scope():
+            model._symbolic_build(data_batch=data_batch)
+
+    model._maybe_symbolic_build = build
