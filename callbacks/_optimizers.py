@@ -10,6 +10,16 @@ def optimizers_of(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
     return {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
 
 
+def optimizers_with_gradients(model: keras.Model, callback: str) -> dict[str, keras.optimizers.Optimizer]:
+    """Gives the optimizers for a callback that works through what they are given; refuses models that do without."""
+    if getattr(model, "trains_without_optimizer", False):
+        raise ValueError(
+            f"{callback} works through the gradients that an optimizer is given, and {type(model).__name__} makes its "
+            "steps itself, with no more of its optimizer than the learning rate: leave the callback out."
+        )
+    return optimizers_of(model)
+
+
 def log_prefix(name: str) -> str:
     """Gives what the logs of an optimizer begin with: "" for "optimizer", "critic_" for "critic_optimizer".
 

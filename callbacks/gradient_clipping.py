@@ -15,7 +15,7 @@ import tensorflow as tf
 from kphys import _arguments
 from kphys.callbacks._clipping import CLIPS
 from kphys.callbacks._gradient_steps import GradientSteps
-from kphys.callbacks._optimizers import innermost, log_prefix, optimizers_of
+from kphys.callbacks._optimizers import innermost, log_prefix, optimizers_with_gradients
 
 Threshold = float | keras.optimizers.schedules.LearningRateSchedule
 
@@ -134,7 +134,7 @@ class GradientClipping(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the place of the optimizers' own clipping."""
-        optimizers = optimizers_of(self.model)
+        optimizers = optimizers_with_gradients(self.model, "GradientClipping")
         for optimizer in optimizers.values():
             _refuse_clipping(innermost(optimizer))
         settings = (self.mode, self._threshold, self.max_skipped, self._num_steps_kept(), bool(self.model.jit_compile))

@@ -14,7 +14,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys._figures import COLOR, GUIDE, panels, save
-from kphys.callbacks._optimizers import optimizers_of
+from kphys.callbacks._optimizers import optimizers_with_gradients
 from kphys.callbacks._signals import SignalWatch
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check_built(model: keras.Model) -> None:
 
 def _ready_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     """Gives all optimizers that are attributes of the model, with their variables made."""
-    optimizers = optimizers_of(model)
+    optimizers = optimizers_with_gradients(model, "LearningRateFinder")
     for name, optimizer in optimizers.items():
         if not isinstance(optimizer.learning_rate, keras.Variable):
             raise ValueError(

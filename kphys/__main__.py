@@ -15,7 +15,6 @@ import keras
 
 from kphys import _arguments
 from kphys._stops import STOPS
-from kphys.callbacks import GradientClipping
 
 
 class Row(NamedTuple):
@@ -35,17 +34,13 @@ def visit(family: str, folder: Path, quick: bool) -> Row:
     start = time.monotonic()
     keras.utils.set_random_seed(0)
     data = stop.load(quick)
-    (x_train, y_train), test = data
+    train, test = data
     model = stop.build(data)
     logs = folder / "logs" / family / time.strftime("%Y%m%d-%H%M%S")
     model.fit(
-        x_train,
-        y_train,
-        batch_size=stop.batch_size,
-        epochs=stop.epochs,
+        *(part for part in train if part is not None),
         validation_data=test if test[1] is not None else test[0],
-        callbacks=[GradientClipping(global_norm=1.0), keras.callbacks.TensorBoard(logs, write_graph=False)],
-        verbose=0,
+        **stop.settings([keras.callbacks.TensorBoard(logs, write_graph=False)]),
     )
     value, error = stop.judge(model, test, folder / f"{family}.png")
     word, simple = stop.simple(data)

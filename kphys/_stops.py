@@ -1,47 +1,17 @@
-"""The stops of the tour: what each family learns, from which data, and what it must reach."""
+"""The stops of the tour: of networks of numbers and images here, of text in `_text_stops`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 import kphys
 from kphys._figures import draw_images
+from kphys._text_stops import TEXT_STOPS
+from kphys._tour import Data, Part, Stop, judge_classifier, judge_regressor, mean_and_error
 from kphys.datasets import digits, double_pendulum, ising, mackey_glass, recall
-
-Part = tuple[np.ndarray, np.ndarray | None]
-Data = tuple[Part, Part]  # To train on and to test on; without targets where a family learns from samples alone.
-Judge = Callable[[keras.Model, Part, Path], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Stop:
-    """One family of the tour: what it learns, from which data, and what it must reach.
-
-    `judge` draws a picture to a file and gives the score with its statistical error, from the part to test on; `simple`
-    gives what is reached without a network, as a word and a number in the units of `score`.
-    """
-
-    data: str
-    load: Callable[[bool], Data]
-    build: Callable[[Data], keras.Model]
-    epochs: int
-    score: str
-    threshold: float
-    simple: Callable[[Data], tuple[str, float]]
-    judge: Judge
-    higher_is_better: bool = True
-    batch_size: int = 32
-
-    def passes(self, value: float) -> bool:
-        """Says whether `value` reaches the threshold."""
-        return value >= self.threshold if self.higher_is_better else value <= self.threshold
 
 
 def _digits(quick: bool) -> Data:
@@ -170,27 +140,15 @@ def _dcgan(data: Data) -> keras.Model:
     )
 
 
-def _judge_by(
-    evaluate: Callable[..., Any], score: str, model: keras.Model, test: Part, picture: Path
-) -> tuple[float, float]:
-    result = evaluate(model, *test, num_bootstrap=100)
-    result.plot(picture)
-    return result[score]
-
-
-_judge_classifier = functools.partial(_judge_by, kphys.evaluate_classifier, "accuracy")
-_judge_regressor = functools.partial(_judge_by, kphys.evaluate_regressor, "rmse")
-
-
 def _judge_autoencoder(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
     x_test, _ = test
     draw_images([("digits", x_test[:12]), ("from 8 numbers", model.predict(x_test[:12], verbose=0))], picture)
-    return _mean_and_error(model.anomaly_score(x_test))
+    return mean_and_error(model.anomaly_score(x_test))
 
 
 def _judge_vae(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
     draw_images([("", images) for images in model.latent_grid(12)], picture)
-    return _mean_and_error(-model.log_likelihood(test[0], seed=0))
+    return mean_and_error(-model.log_likelihood(test[0], seed=0))
 
 
 def _judge_dcgan(model: keras.Model, test: Part, picture: Path) -> tuple[float, float]:
@@ -199,11 +157,7 @@ def _judge_dcgan(model: keras.Model, test: Part, picture: Path) -> tuple[float, 
     classifier = stop.build(data)
     classifier.fit(*data[0], epochs=stop.epochs, verbose=0)
     parts = model.sample(1000, seed=0).reshape(5, 200, 8, 8, 1)
-    return _mean_and_error(np.array([kphys.mode_coverage(part, classifier).entropy for part in parts]))
-
-
-def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    return mean_and_error(np.array([kphys.mode_coverage(part, classifier).entropy for part in parts]))
 
 
 STOPS = {
@@ -215,7 +169,7 @@ STOPS = {
         score="accuracy",
         threshold=0.96,
         simple=_logistic,
-        judge=_judge_classifier,
+        judge=judge_classifier,
     ),
     "mlp_regressor": Stop(
         "double pendulum, 0.05 s ahead",
@@ -225,7 +179,7 @@ STOPS = {
         score="rmse",
         threshold=0.05,
         simple=_mean,
-        judge=_judge_regressor,
+        judge=judge_regressor,
         higher_is_better=False,
     ),
     "cnn_classifier": Stop(
@@ -236,7 +190,7 @@ STOPS = {
         score="accuracy",
         threshold=0.90,
         simple=_most_frequent,
-        judge=_judge_classifier,
+        judge=judge_classifier,
     ),
     "cnn_regressor": Stop(
         "Ising configurations, energy per site",
@@ -246,7 +200,7 @@ STOPS = {
         score="rmse",
         threshold=0.1,
         simple=_mean,
-        judge=_judge_regressor,
+        judge=judge_regressor,
         higher_is_better=False,
     ),
     "rnn_classifier": Stop(
@@ -257,7 +211,7 @@ STOPS = {
         score="accuracy",
         threshold=0.98,
         simple=_most_frequent,
-        judge=_judge_classifier,
+        judge=judge_classifier,
     ),
     "rnn_regressor": Stop(
         "Mackey–Glass series, 6 steps ahead",
@@ -267,7 +221,7 @@ STOPS = {
         score="rmse",
         threshold=0.03,
         simple=_persistence,
-        judge=_judge_regressor,
+        judge=judge_regressor,
         higher_is_better=False,
     ),
     "autoencoder": Stop(
@@ -303,4 +257,5 @@ STOPS = {
         judge=_judge_dcgan,
         batch_size=64,
     ),
+    **TEXT_STOPS,
 }

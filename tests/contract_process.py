@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from contract_table import BATCH, ROWS
+from contract_table import ROWS
 
 
 def build(folder: Path, names: list[str]) -> None:
@@ -31,7 +31,7 @@ def mirror(folder: Path, names: list[str]) -> None:
     (name,) = names  # Collective operations of a second model in the same process can meet those of the first.
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = ROWS[name].build()
-    history = model.fit(*ROWS[name].data(), batch_size=BATCH // 2, shuffle=False, verbose=0)
+    history = ROWS[name].fit(model, batches=2)
     np.savez(folder / f"{name}.npz", np.asarray(list(history.history.values())), *model.get_weights())
 
 

@@ -1,22 +1,22 @@
 """The promises' table: every builder with every option, small enough to train in a moment.
 
 A row says what is built, the exact number of weights, worked out by hand, and the shape of the predictions. `BATCH`
-samples of made-up data go with it. The tests and the new processes that they start read the same table.
+samples of made-up data go with it, by the builder's kind (`contract_kinds`). The tests and the new processes that they
+start read the same table.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
+from contract_kinds import BATCH, KINDS, STEPS, WORDS, Kind
 
 import kphys
-
-BATCH = 12
-STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -33,48 +33,42 @@ class Row:
     every_check: bool = False  # In the suite a person runs; the other rows' longer checks are marked slow.
 
     def build(self, seed: int | None = 3) -> keras.Model:
-        options = {key: value() if isinstance(value, Adapted) else value for key, value in self.options.items()}
-        return getattr(kphys, self.builder)(*self.arguments, seed=seed, **options)
+        arguments = [_new(value) for value in self.arguments]
+        options = {name: _new(value) for name, value in self.options.items()}
+        return getattr(kphys, self.builder)(*arguments, seed=seed, **options)
 
     @property
-    def loss(self) -> str:
-        """The log that a callback may watch."""
-        return "generator_loss" if self.builder == "dcgan" else "loss"
+    def kind(self) -> Kind:
+        return KINDS[self.builder]
 
-    @property
-    def optimizers(self) -> tuple[str, ...]:
-        """What the logs of gradients begin with."""
-        return ("generator_", "discriminator_") if self.builder == "dcgan" else ("",)
+    def data(self) -> tuple[np.ndarray, ...]:
+        """Gives what `fit` takes, `(x,)` or `(x, y)`."""
+        return self.kind.fits(self, np.random.default_rng(5))
 
     def inputs(self) -> np.ndarray:
-        """Gives what the model predicts from: the samples, for a generator codes."""
-        if self.builder == "dcgan":
-            return np.random.default_rng(5).normal(size=(BATCH, self.arguments[1])).astype("float32")
-        return self.data()[0]
+        """Gives what `predict` takes: x, for a generator codes."""
+        return (self.kind.predicts or self.kind.fits)(self, np.random.default_rng(5))[0]
 
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        generator = np.random.default_rng(5)
-        shape = self.arguments[0] if isinstance(self.arguments[0], tuple) else (self.arguments[0],)
-        x = generator.normal(size=(BATCH, *(STEPS if size is None else size for size in shape))).astype("float32")
-        if self.builder.endswith("autoencoder"):
-            x = 1 / (1 + np.exp(-x))  # Both losses take what lies between 0 and 1.
-            return x, x
-        if self.builder.endswith("vae"):
-            return (x > 0).astype("float32"), None
-        if self.builder == "dcgan":
-            return 1 / (1 + np.exp(-x)), None
-        width = self.arguments[1]
-        steps = (x.shape[1],) if self.options.get("return_sequences") else ()
-        if self.builder.endswith("regressor"):
-            y = generator.normal(size=(BATCH, *steps, width)).astype("float32")
-        elif self.options.get("multilabel"):
-            y = generator.integers(0, 2, size=(BATCH, *steps, width))
+    def fit(self, model: keras.Model, *, batches: int = 1, validate: bool = False, **settings: Any) -> Any:
+        """Trains `model` on the data, in `batches` batches an epoch if it takes batches, and gives its `History`."""
+        data = self.data()
+        if validate:
+            settings["validation_data"] = data if len(data) > 1 else data[0]
+        if self.kind.batches:
+            settings |= {"batch_size": BATCH // batches, "shuffle": False}
+        return model.fit(*data, verbose=0, **settings)
+
+    def step(self, model: keras.Model) -> None:
+        """Trains `model` on one batch, or if it takes no batches for an epoch."""
+        if self.kind.batches:
+            model.train_on_batch(*self.data())
         else:
-            y = generator.integers(0, width, size=(BATCH, *steps))
-            y = y[..., None] if steps and width == 2 else y
-        if "mask_value" in self.options:
-            x[: BATCH // 2, -2:] = self.options["mask_value"]
-        return x, y
+            self.fit(model)
+
+    def evaluate(self, model: keras.Model) -> dict[str, float]:
+        """Gives the logs of `model` on the data, in one batch."""
+        settings = {"batch_size": BATCH} if self.kind.batches else {}
+        return model.evaluate(*self.data(), verbose=0, return_dict=True, **settings)
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,22 @@ class Adapted:
         layer = keras.layers.Normalization()
         layer.adapt(np.random.default_rng(0).normal(3.0, 2.0, size=(64, self.width)).astype("float32"))
         return layer
+
+
+def _vectorization(**settings: Any) -> keras.layers.TextVectorization:
+    return keras.layers.TextVectorization(vocabulary=list(WORDS), **settings)
+
+
+def _vectors() -> kphys.WordVectors:
+    """Gives vectors of three components for two of the words."""
+    vectors = kphys.word_vectors(2, 3, seed=0)
+    vectors.set_vocabulary(WORDS[:2])
+    return vectors
+
+
+def _new(value: Any) -> Any:
+    """Gives a new layer or model where the table has what makes one: every model has its own."""
+    return value() if callable(value) else value
 
 
 def dense(*sizes: int) -> int:
@@ -370,5 +380,95 @@ def _adversarial() -> list[Row]:
     ]  # fmt: skip
 
 
-FAMILIES = (_mlp, _cnn, _rnn, _autoencoders, _variational, _adversarial)
+def _text_classifiers() -> list[Row]:
+    # Six words, and two rows of the table for padding and for unknown words.
+    arguments, small = (_vectorization, 3), {"embedding_dim": 3, "units": 4}
+    table = (len(WORDS) + 2) * 3
+    one = table + _cell("lstm", 3, 4)
+    cut = functools.partial(_vectorization, output_sequence_length=2)
+    return [
+        Row("lstm", "text_classifier", arguments, one + dense(4, 3), (3,), small, every_check=True),
+        Row("binary", "text_classifier", (_vectorization, 2), one + dense(4, 1), (1,), small),
+        Row("multilabel", "text_classifier", arguments, one + dense(4, 3), (3,), {**small, "multilabel": True}),
+        Row("gru", "text_classifier", arguments, table + _cell("gru", 3, 4) + dense(4, 3), (3,),
+            {**small, "cell": "gru"}),
+        Row("bidirectional", "text_classifier", arguments, table + 2 * _cell("lstm", 3, 4) + dense(8, 3), (3,),
+            {**small, "bidirectional": True}),
+        Row("layer-normalization", "text_classifier", arguments, one + 2 * 4 + dense(4, 3), (3,),
+            {**small, "layer_normalization": True}),
+        Row("dropout", "text_classifier", arguments, one + dense(4, 3), (3,), {**small, "dropout": 0.3},
+            stochastic=True),
+        Row("l1-l2", "text_classifier", arguments, one + dense(4, 3), (3,), {**small, "l1": 0.01, "l2": 0.01}),
+        Row("cut", "text_classifier", (cut, 3), one + dense(4, 3), (3,), small),
+        Row("frozen", "text_classifier", arguments, one + dense(4, 3), (3,), {**small, "trainable_embedding": False}),
+        Row("word-vectors", "text_classifier", arguments, one + dense(4, 3), (3,),
+            {"units": 4, "word_vectors": _vectors}),
+    ]  # fmt: skip
+
+
+def _characters() -> list[Row]:
+    # Seven characters of three components each, in, and seven probabilities for every step, out.
+    small, outputs = {"units": 4, "embedding_dim": 3}, (STEPS, 7)
+    one = 7 * 3 + _cell("lstm", 3, 4) + dense(4, 7)
+    rows = [
+        Row(cell, "char_rnn", (7,), 7 * 3 + _cell(cell, 3, 4) + dense(4, 7), outputs, {**small, "cell": cell},
+            every_check=cell == "lstm")
+        for cell in ("lstm", "gru", "simple")
+    ]  # fmt: skip
+    rows += [
+        Row("stacked", "char_rnn", (7,), 7 * 3 + _cell("lstm", 3, 4) + _cell("lstm", 4, 3) + dense(3, 7), outputs,
+            {**small, "units": (4, 3)}),
+        Row("layer-normalization", "char_rnn", (7,), one + 2 * 4, outputs, {**small, "layer_normalization": True}),
+        Row("dropout", "char_rnn", (7,), one, outputs, {**small, "dropout": 0.3}, stochastic=True),
+        Row("l1-l2", "char_rnn", (7,), one, outputs, {**small, "l1": 0.01, "l2": 0.01}),
+    ]  # fmt: skip
+    return rows
+
+
+def _encoder_decoders() -> list[Row]:
+    # Five tokens in, six out, of three components each; both networks have the same cells.
+    arguments, outputs, small = (5, 6), (4,), {"units": 4, "embedding_dim": 3, "max_length": 4}
+    tables, last = 5 * 3 + 6 * 3, dense(4, 6)
+    one = _cell("lstm", 3, 4)
+    rows = [
+        Row(cell, "seq2seq", arguments, tables + 2 * _cell(cell, 3, 4) + last, outputs, {**small, "cell": cell})
+        for cell in ("lstm", "gru", "simple")
+    ]  # fmt: skip
+    rows += [
+        Row("stacked", "seq2seq", arguments, tables + 2 * (one + _cell("lstm", 4, 3)) + dense(3, 6), outputs,
+            {**small, "units": (4, 3)}),
+        # An LSTM has two states, each made of those of both directions.
+        Row("bidirectional", "seq2seq", arguments, tables + 3 * one + 2 * dense(8, 4) + last, outputs,
+            {**small, "bidirectional": True}),
+        # Two layers without bias: of the memory, and of what was attended to beside the state.
+        Row("attention", "seq2seq", arguments, tables + 2 * one + 4 * 4 + 8 * 4 + last, outputs,
+            {**small, "attention": True}, every_check=True),
+        Row("dropout", "seq2seq", arguments, tables + 2 * one + last, outputs, {**small, "dropout": 0.3},
+            stochastic=True),
+        Row("l1-l2", "seq2seq", arguments, tables + 2 * one + last, outputs, {**small, "l1": 0.01, "l2": 0.01}),
+    ]  # fmt: skip
+    return rows
+
+
+def _words() -> list[Row]:
+    # Six words of four components in two tables; NCE has a bias a word, the recurrent network a matrix.
+    tables, sentences = 2 * 6 * 4, (4 * STEPS, 4)
+    weights = {"skip_gram": tables, "cbow": tables, "recurrent": tables + 4 * 4}
+    small = {"window": 2, "num_negatives": 2, "subsample": 0}
+    rows = [
+        Row(f"{objective}-{loss}", "word_vectors", (6, 4), weights[objective] + bias, sentences,
+            {**small, "objective": objective, "loss": loss},
+            every_check=(objective, loss) in (("skip_gram", "negative_sampling"), ("recurrent", "nce")))
+        for objective in weights
+        for loss, bias in (("negative_sampling", 0), ("nce", 6))
+    ]  # fmt: skip
+    options = {"subsample": 0.02, "window": 3, "noise_exponent": 0.0, "num_negatives": 4}
+    return rows + [
+        Row(option.replace("_", "-"), "word_vectors", (6, 4), tables, sentences, {**small, option: value})
+        for option, value in options.items()
+    ]
+
+
+TEXTS = (_text_classifiers, _characters, _encoder_decoders, _words)
+FAMILIES = (_mlp, _cnn, _rnn, _autoencoders, _variational, _adversarial, *TEXTS)
 ROWS = {f"{row.builder}[{row.name}]": row for family in FAMILIES for row in family()}

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import operator
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from contract_table import BATCH, ROWS
+import tensorflow as tf
+from contract_kinds import BATCH, Kind
+from contract_table import ROWS
 from new_process import run_python, saved_arrays
 
 import kphys
 from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger, LearningRateFinder, TrainingRecord
 
-ALL = pytest.mark.parametrize("name", ROWS)
+ALL = pytest.mark.parametrize("name", [pytest.param(name) for name in ROWS])
 LONGER = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if row.every_check else pytest.mark.slow) for name, row in ROWS.items()]
 )
 
 # What takes long: one row a family for everybody, one a kind of output and of layer with the slow tests.
+EVERYBODY = ("mlp_classifier[binary]", "cnn_classifier[plain]", "rnn_classifier[lstm]")
 SOME = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if row.name in ("binary", "plain", "lstm") else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in EVERYBODY else pytest.mark.slow)
         for name, row in ROWS.items()
         if row.every_check or "dropout" in row.options
     ],
 )
 
-# A search for a learning rate follows one loss.
-WITH_A_LOSS = pytest.mark.parametrize("name", [row for row in SOME.args[1] if "dcgan" not in row.values[0]])
+
+def _of(rows: pytest.MarkDecorator, holds: Callable[[Kind], bool]) -> pytest.MarkDecorator:
+    """Gives those of `rows` whose kind is such."""
+    return pytest.mark.parametrize("name", [row for row in rows.args[1] if holds(ROWS[row.values[0]].kind)])
 
 
 def _new_process(task: str, folder: Path, names: list[str], **environment: str) -> None:
@@ -83,12 +90,13 @@ def test_has_the_shape_and_the_number_of_weights(name, models):
 
 @ALL
 def test_is_keras_own_class_and_compiled(name, models):
-    model = models[name]
-    assert type(model) in (keras.Model, kphys.Autoencoder, kphys.VAE, kphys.DCGAN) or type(model).__module__.startswith(
-        "keras."
-    )
+    row, model = ROWS[name], models[name]
+    if row.kind.model is None:
+        assert type(model).__module__.startswith("keras.")
+    else:
+        assert type(model) is getattr(kphys, row.kind.model)
     assert model.compiled
-    assert model.name == ROWS[name].builder
+    assert model.name == row.builder
 
 
 @LONGER
@@ -101,12 +109,11 @@ def test_same_seed_same_weights_also_in_a_new_process(name, models, built_elsewh
 
 @LONGER
 def test_another_seed_gives_other_weights(name, models):
-    other = ROWS[name].build(seed=4).trainable_weights
-    kernels = [
-        (a.numpy(), b.numpy()) for a, b in zip(models[name].trainable_weights, other, strict=True) if "kernel" in a.name
-    ]
-    assert kernels
-    assert all((a != b).any() for a, b in kernels)
+    row = ROWS[name]
+    pairs = zip(models[name].trainable_weights, row.build(seed=4).trainable_weights, strict=True)
+    drawn = [(a.numpy(), b.numpy()) for a, b in pairs if re.search(row.kind.drawn, a.path)]
+    assert drawn
+    assert all((a != b).any() for a, b in drawn)
 
 
 @LONGER
@@ -117,52 +124,44 @@ def test_loads_in_a_new_process_with_the_same_predictions(name, models, loaded_e
 
 @LONGER
 def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
-    x, y = ROWS[name].data()
-    model = ROWS[name].build()
+    row = ROWS[name]
+    model = row.build()
     start = [weight.numpy() for weight in model.trainable_weights]
-    model.train_on_batch(x, y)
+    row.step(model)
     for before, weight in zip(start, model.trainable_weights, strict=True):
         assert (before != weight.numpy()).any(), weight.path
     model.save(tmp_path / "model.keras")
     resumed = keras.models.load_model(tmp_path / "model.keras")
     for a, b in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    if "dropout" in ROWS[name].options:
+    if "dropout" in row.options and row.kind.model is None:
         return  # Keras does not save the state of its dropout layers: other masks come next.
     for going_on in (model, resumed):
-        going_on.train_on_batch(x, y)
+        row.step(going_on)
     for a, b in zip(model.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-LOGS = {
-    "regressor": {"loss", "mae", "rmse"},
-    "classifier": {"loss", "accuracy", "auc"},
-    "autoencoder": {"loss", "mse"},
-    "vae": {"loss", "reconstruction_loss", "kl_loss"},
-    "dcgan": {"generator_loss", "discriminator_loss", "real_accuracy", "fake_accuracy"},
-}
 CLIPPING = ("gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps")
 
 
 @LONGER
 def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
-    x, y = ROWS[name].data()
-    model = ROWS[name].build()
+    row = ROWS[name]
+    model = row.build()
     callbacks = [
-        GradientClipping(global_norm=1.0),
-        EarlyStopping(ROWS[name].loss, patience=5, restore_best_weights=True),
+        EarlyStopping(row.kind.loss, patience=5, restore_best_weights=True),
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),
         TrainingRecord(tmp_path / "record", seed=3),
     ]
+    if row.kind.optimizers:
+        callbacks.insert(0, GradientClipping(global_norm=1.0))
     if any(isinstance(layer, keras.layers.Conv2D) for layer in model._flatten_layers()):
         callbacks.append(ImageLogger(tmp_path))
-    history = model.fit(
-        x, y, batch_size=BATCH // 2, epochs=2, validation_data=(x, y), callbacks=callbacks, verbose=0
-    ).history
-    expected = next(kinds for builder, kinds in LOGS.items() if builder in name)
-    clipping = {optimizer + key for optimizer in ROWS[name].optimizers for key in CLIPPING}
-    assert set(history) == expected | {f"val_{key}" for key in expected} | clipping
+    history = row.fit(model, batches=2, epochs=2, validate=True, callbacks=callbacks).history
+    validation = {f"val_{key}" for key in row.kind.logs}
+    clipping = {optimizer + key for optimizer in row.kind.optimizers for key in CLIPPING}
+    assert set(history) == row.kind.logs | row.kind.training_logs | validation | clipping
     assert all(np.isfinite(values).all() for values in history.values())
     assert list(tmp_path.glob("train/events*"))
     assert list(tmp_path.glob("validation/events*"))
@@ -172,14 +171,26 @@ def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
         np.testing.assert_array_equal(record.history[key], values)
 
 
-@WITH_A_LOSS
+@_of(LONGER, lambda kind: not kind.optimizers)
+@pytest.mark.parametrize("callback", [GradientClipping(global_norm=1.0), LearningRateFinder(num_steps=10)])
+def test_callbacks_of_gradients_are_refused_where_no_optimizer_takes_them(name, callback):
+    row = ROWS[name]
+    model = row.build()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=f"{type(callback).__name__} works through .* leave the callback out"):
+        row.fit(model, epochs=10, callbacks=[callback])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@_of(SOME, lambda kind: kind.loss == "loss" and kind.optimizers)  # A search follows that one.
 @pytest.mark.filterwarnings("ignore:The loss never fell")  # Made-up data, and dropout.
 def test_a_search_for_the_learning_rate_leaves_everything_as_it_was(name):
-    x, y = ROWS[name].data()
-    searched, untouched = ROWS[name].build(), ROWS[name].build()
-    searched.fit(x, y, batch_size=BATCH, epochs=10, verbose=0, callbacks=[LearningRateFinder(num_steps=10)])
+    row = ROWS[name]
+    searched, untouched = row.build(), row.build()
+    row.fit(searched, epochs=10, callbacks=[LearningRateFinder(num_steps=10)])
     for model in (searched, untouched):
-        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
+        row.fit(model)
     for a, b in zip(searched.weights, untouched.weights, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
 
@@ -194,12 +205,12 @@ class _Killed(keras.callbacks.Callback):
 
 @SOME
 def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(name, tmp_path):
-    x, y = ROWS[name].data()
+    row = ROWS[name]
 
     def fit(folder, *callbacks):
-        model = ROWS[name].build()
+        model = row.build()
         callbacks = [keras.callbacks.BackupAndRestore(tmp_path / folder), *callbacks]
-        return model, model.fit(x, y, batch_size=BATCH, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
+        return model, row.fit(model, epochs=3, callbacks=callbacks)
 
     with pytest.raises(KeyboardInterrupt):
         fit("killed", _Killed())
@@ -214,17 +225,14 @@ def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(name, t
 @SOME
 def test_the_best_checkpoint_is_the_model_of_its_epoch(name, tmp_path):
     row = ROWS[name]
-    x, y = row.data()
-    model, file = row.build(), tmp_path / "best.keras"
-    checkpoint = keras.callbacks.ModelCheckpoint(file, monitor=f"val_{row.loss}", mode="min", save_best_only=True)
-    losses = model.fit(
-        x, y, batch_size=BATCH, epochs=3, validation_data=(x, y), verbose=0, callbacks=[checkpoint]
-    ).history[f"val_{row.loss}"]
-    best = keras.models.load_model(file).evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True)
-    assert best[row.loss] == pytest.approx(min(losses), rel=1e-4)
+    loss, file = row.kind.loss, tmp_path / "best.keras"
+    checkpoint = keras.callbacks.ModelCheckpoint(file, monitor=f"val_{loss}", mode="min", save_best_only=True)
+    losses = row.fit(row.build(), epochs=3, validate=True, callbacks=[checkpoint]).history[f"val_{loss}"]
+    best = row.evaluate(keras.models.load_model(file))
+    assert best[loss] == pytest.approx(min(losses), rel=1e-4)
 
 
-@SOME
+@_of(SOME, lambda kind: kind.several_devices)
 def test_trains_on_two_devices(name, tmp_path):
     # With oneDNN, TensorFlow 2.21 at times frees memory twice under two logical devices and convolutions.
     _new_process("mirror", tmp_path, [name], TF_ENABLE_ONEDNN_OPTS="0")
@@ -234,10 +242,17 @@ def test_trains_on_two_devices(name, tmp_path):
     row = ROWS[name]
     model = row.build()
     start = model.get_weights()
-    model.fit(*row.data(), batch_size=BATCH // 2, shuffle=False, verbose=0)
+    row.fit(model, batches=2)
     for alone, together, before in zip(model.get_weights(), weights, start, strict=True):
         if row.stochastic:
             # Each device draws its own masks and normalizes its own part of the batch.
             assert alone.shape == together.shape
         else:
             np.testing.assert_allclose(together - before, alone - before, rtol=2e-3, atol=2e-5)
+
+
+@_of(ALL, lambda kind: not kind.several_devices)
+def test_two_devices_are_refused_where_one_trains(name):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope(), pytest.raises(ValueError, match="train on one device"):
+        ROWS[name].build()

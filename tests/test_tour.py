@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from kphys import __main__ as tour
+from kphys.callbacks import GradientClipping
 
 
 def test_one_family_end_to_end(tmp_path, capsys):
@@ -25,6 +26,26 @@ def test_a_family_that_learns_without_targets(tmp_path, monkeypatch):
     monkeypatch.setitem(tour.STOPS, "vae", stop)
     assert tour.main(["--quick", "--only", "vae", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "vae.png").stat().st_size > 10_000
+
+
+def test_a_family_that_learns_from_a_text(tmp_path, capsys):
+    assert tour.main(["--quick", "--only", "word_vectors", "--out", str(tmp_path)]) == 0
+    assert "counts a word" in capsys.readouterr().out
+    assert (tmp_path / "word_vectors.png").stat().st_size > 10_000
+    for part in ("train", "validation"):
+        assert list(tmp_path.glob(f"logs/word_vectors/*/{part}/events*"))
+
+
+@pytest.mark.parametrize(
+    ("family", "batches", "clips"),
+    [("mlp_classifier", {"batch_size": 32}, True), ("char_rnn", {}, True), ("word_vectors", {}, False)],
+)
+def test_fit_takes_batches_and_clipping_where_a_family_has_them(family, batches, clips):
+    settings = tour.STOPS[family].settings(["logs"])
+    *clipping, last = settings.pop("callbacks")
+    assert last == "logs"
+    assert [type(callback) for callback in clipping] == [GradientClipping] * clips
+    assert settings == {"epochs": tour.STOPS[family].epochs, "verbose": 0, **batches}
 
 
 def test_a_missed_threshold_is_said_and_is_the_exit_code(tmp_path, capsys, monkeypatch):

@@ -23,6 +23,9 @@ _BLOCK = 32_768  # Words of the text in one compiled call.
 class WordFit:
     """`fit` and `evaluate`, for a model with the tables and settings of `WordVectors`."""
 
+    # Callbacks that work through the gradients of an optimizer would do nothing here, and say so.
+    trains_without_optimizer = True
+
     def fit(
         self,
         x: Any = None,
