@@ -71,6 +71,21 @@ def test_lorenz_seeds(run):
 
 
 @pytest.mark.slow
+def test_lorenz_forecast(run):
+    valid, printed = run("lorenz_forecast")
+    assert valid > 2
+    assert "Lyapunov times, from 20 starts" in printed
+
+
+@pytest.mark.slow
+def test_text_abstracts(run):
+    accuracy, printed = run("text_abstracts")
+    assert accuracy["words in order"] > 0.95
+    assert accuracy["words counted"] < 0.6
+    assert "new abstracts" in printed
+
+
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_sunspots(run):
     error, printed = run("sunspots")
