@@ -9,7 +9,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models import _parts
-from kphys.models.recurrent import CELLS, _bidirectional
+from kphys.models.recurrent import CELLS, bidirectional_layer
 
 
 class Layers:
@@ -50,7 +50,7 @@ class Layers:
 
     def both_ways(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """Gives the layer that reads forwards and backwards."""
-        return _bidirectional(layer, self.seeds)
+        return bidirectional_layer(layer, self.seeds)
 
     def linear(self, units: int, name: str, **settings: Any) -> keras.layers.Layer:
         """Gives a dense layer."""

@@ -252,7 +252,7 @@ def recurrent_stack(
             name=f"{cell}_{depth}",
         )
         if bidirectional:
-            recurrent = _bidirectional(recurrent, seeds)
+            recurrent = bidirectional_layer(recurrent, seeds)
         features = recurrent(features)
         if layer_normalization:
             features = keras.layers.LayerNormalization(name=f"{cell}_{depth}_normalization")(features)
@@ -261,7 +261,8 @@ def recurrent_stack(
     return features
 
 
-def _bidirectional(forward: keras.layers.Layer, seeds: _parts.Seeds) -> keras.layers.Layer:
+def bidirectional_layer(forward: keras.layers.Layer, seeds: _parts.Seeds) -> keras.layers.Layer:
+    """Gives the layer that reads as `forward` does and, with weights of its own, backwards."""
     # Keras' own copy for the way back would start with the same weights.
     config = {**forward.get_config(), "name": f"{forward.name}_backward", "go_backwards": True}
     backward = type(forward).from_config(

@@ -168,14 +168,14 @@ def test_every_epoch_of_a_stateful_network_starts_from_zero():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 @pytest.mark.parametrize("layer_normalization", [False, True])
-def test_at_temperature_zero_it_writes_what_predict_finds_likeliest(cell, layer_normalization):
+def test_at_temperature_zero_it_writes_what_the_network_finds_likeliest(cell, layer_normalization):
     model = with_vocabulary(small(cell=cell, layer_normalization=layer_normalization, dropout=0.5))
     # Larger weights than at the start, so that the likeliest is not always the same.
     model.set_weights([4 * weight for weight in model.get_weights()])
     text = "abba"
     for _ in range(12):
         numbers = np.array([[model.vocabulary.index(character) for character in text]])
-        text += model.vocabulary[int(model.predict(numbers, verbose=0)[0, -1].argmax())]
+        text += model.vocabulary[int(np.argmax(model(numbers)[0, -1]))]
     assert model.generate("abba", 12, temperature=0) == text[4:]
     assert len(set(text)) > 2
 

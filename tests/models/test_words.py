@@ -1108,7 +1108,7 @@ def test_it_compiles_with_plain_gradient_descent_alone():
             model.compile(optimizer)
     with pytest.raises(ValueError, match="compile without loss, metrics"):
         model.compile("sgd", loss="mse", metrics=["mae"])
-    with pytest.raises(ValueError, match="found no optimizer that takes part"):
+    with pytest.raises(ValueError, match="GradientClipping works through the gradients"):
         model.fit(TEXT * 9, verbose=0, callbacks=[GradientClipping(norm=1.0)])
 
 
