@@ -12,6 +12,7 @@ import importlib
 from types import ModuleType
 
 __all__ = [
+    "abstracts",
     "arithmetic",
     "cms_zmumu",
     "countdown",

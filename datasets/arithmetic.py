@@ -110,7 +110,8 @@ def encode(texts: Sequence[str], timesteps: int | None = None) -> np.ndarray:
     table = np.zeros(128, np.int32)
     table[[ord(character) for character in CHARACTERS]] = np.arange(1, len(CHARACTERS) + 1)
     tokens = np.where(codes < 128, table[np.minimum(codes, 127)], 0)
-    unknown = (codes != 0) & (tokens == 0)
+    inside = np.logical_or.accumulate(codes[:, ::-1] != 0, axis=1)[:, ::-1]  # Zeros too, before the text's end.
+    unknown = inside & (tokens == 0)
     if unknown.any():
         row, column = (int(index) for index in np.unravel_index(unknown.argmax(), unknown.shape))
         raise ValueError(

@@ -2,7 +2,7 @@
 
 "We predicted the mass which others have measured" is theory, "we measured the mass which others have predicted" is
 experiment, and both have the same words. A network that counts words must fail; one that reads them in order can tell.
-The abstracts are put together here from a few turns of phrase, in pairs that share all their words.
+The abstracts, `kphys.datasets.abstracts`, come in pairs that share all their words.
 
     python examples/text_abstracts.py abstracts.png
 """
@@ -11,48 +11,15 @@ import sys
 
 import keras
 import matplotlib.pyplot as plt
-import numpy as np
 
 from kphys import mlp_classifier
+from kphys.datasets import abstracts
 from kphys.models.texts import text_classifier
-
-THEORY = ("predicted", "calculated", "derived", "simulated")
-EXPERIMENT = ("measured", "observed", "detected", "recorded")
-# {0} is what "we" did, {1} what others did.
-TURNS = (
-    "We {0} the {quantity} of {system}, which {others} had {1}.",
-    "After {others} had {1} the {quantity} of {system}, we {0} it.",
-    "The {quantity} of {system} {1} by {others} agrees with the one we {0}.",
-    "The {quantity} of {system} was {1} by {others} long before it was {0} here.",
-    "Here the {quantity} of {system} is {0}; {others} once {1} it.",
-)
-QUANTITIES = ("mass", "lifetime", "spectrum", "magnetization", "entropy", "cross section", "conductivity", "radius")
-SYSTEMS = ("the muon", "graphene", "neutron stars", "spin glasses", "the proton", "cold atoms", "the early universe")
-OTHERS = ("two groups", "our colleagues", "a team abroad", "a large collaboration", "a student of ours")
-ENDINGS = ("", " The errors are small.", " Implications are discussed.", " A puzzle remains.", " The code is public.")
-
-
-def abstracts(number, rng):
-    """Gives `number` pairs of texts of the same words, and their labels: 0 for theory, 1 for experiment."""
-    texts = []
-    for _ in range(number):
-        turn, quantity, system, others, ending = (
-            rng.choice(choices) for choices in (TURNS, QUANTITIES, SYSTEMS, OTHERS, ENDINGS)
-        )
-        verbs = rng.choice(THEORY), rng.choice(EXPERIMENT)
-        for ours, theirs in (verbs, verbs[::-1]):
-            texts.append(turn.format(ours, theirs, quantity=quantity, system=system, others=others) + ending)
-    return texts, np.tile([0, 1], number)
 
 
 def main(plot=None, quick=False):
     """Trains both networks and gives back their accuracies on pairs of new abstracts; saves a figure to `plot`."""
-    rng = np.random.default_rng(0)
-    texts, labels = abstracts(600 if quick else 2000, rng)
-    seen = set(texts)
-    new, truth = abstracts(1000, rng)
-    kept = [index for index, text in enumerate(new) if text not in seen]  # Both of a pair, or none.
-    new, truth = [new[index] for index in kept], truth[kept]
+    (texts, labels), (new, truth) = abstracts.load_data(1600 if quick else 3000, 1000 / (1600 if quick else 3000))
 
     keras.utils.set_random_seed(0)
     vectorization = keras.layers.TextVectorization()

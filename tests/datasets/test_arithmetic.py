@@ -84,6 +84,7 @@ def test_texts_become_tokens_and_come_back():
         (lambda: arithmetic.encode([]), ValueError, "at least one string, got the shape"),
         (lambda: arithmetic.encode(["1", ""]), ValueError, r"at least one character each, texts\[1\] is empty"),
         (lambda: arithmetic.encode(["1", "2*3"]), ValueError, r"the characters .* only, got '\*' in '2\*3'"),
+        (lambda: arithmetic.encode(["1", "3\0" + "5"]), ValueError, r"the characters .* only, got '\\x00'"),
         (lambda: arithmetic.encode(["1", "2×3"]), ValueError, "the characters .* only, got '×' in '2×3'"),
         (lambda: arithmetic.encode(["1", "12+3"], 3), ValueError, r"`timesteps` is 3, but '12\+3' has 4"),
         (lambda: arithmetic.decode([1, 2]), ValueError, r"`tokens` must be integers \(texts, timesteps\), got"),
