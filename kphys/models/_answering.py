@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,6 +24,8 @@ class Answering:
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Gives the greedy answers, `(batch, max_length)`."""
+        if tf.executing_eagerly():
+            self._known_length(None)
         return self._answers(inputs, 1, self._longest, 0.0).tokens
 
     def _answers(self, x: Any, beam_width: int, max_length: Any, length_penalty: Any) -> Answers:
@@ -105,8 +108,10 @@ class Answering:
         return self._searches[beam_width]
 
     def _rows(self, timesteps: int, beam_width: int) -> int:
-        widest = max(size for weight in self.weights for size in weight.shape)
-        return max(1, _ELEMENTS_AT_ONCE // (widest * timesteps * beam_width))
+        # The widest arrays: what the encoder makes of all steps, and the scores of every next token of every beam.
+        outputs = keras.tree.flatten([layer.output for layer in self.encoder.layers])
+        read = timesteps * max(output.shape[-1] or 1 for output in outputs)
+        return max(1, _ELEMENTS_AT_ONCE // (beam_width * max(read, self.output_vocabulary_size)))
 
 
 def _answers(model: Answering, beam_width: int, x: Any, max_length: Any, length_penalty: Any) -> Answers:

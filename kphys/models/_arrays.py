@@ -47,6 +47,18 @@ def check_arrays(
         check_weights(names, sample_weight, x, None if head is None else (len(x), *steps))
 
 
+def validation_parts(validation_data: Any) -> list[tuple[Any, ...]]:
+    """Gives `validation_data` as a list of one (x, y) or (x, y, sample_weight), an empty one for data sets."""
+    if not isinstance(validation_data, (tuple, list)):
+        return []
+    if len(validation_data) not in (2, 3):
+        raise ValueError(
+            "`validation_data` must be (x, y) or (x, y, sample_weight), got "
+            f"{len(validation_data)} entr{'y' if len(validation_data) == 1 else 'ies'}."
+        )
+    return [tuple(validation_data)]
+
+
 def check_samples(
     names: tuple[str, str, str], input_shape: tuple[int | None, ...], x: Any, sample_weight: Any = None
 ) -> np.ndarray | None:

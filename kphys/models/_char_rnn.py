@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kphys import _arguments
-from kphys.models._arrays import NAMES, VALIDATION_NAMES, check_numbers, check_weights
+from kphys.models._arrays import NAMES, VALIDATION_NAMES, check_numbers, check_weights, validation_parts
 from kphys.models._char_writing import WritesText, checked_chain
 from kphys.models._characters import checked_vocabulary
 from kphys.models._random_state import KeepsRandomState
@@ -91,50 +92,74 @@ class CharRNN(WritesText, KeepsRandomState, keras.Model):
             )
         self._vocabulary = value
 
-    def _meet(self, data: Any, name: str) -> None:
-        """Takes the vocabulary of a data set, or holds it against the model's."""
-        vocabulary = getattr(data, "vocabulary", None)
-        if vocabulary is None:
+    def _hold_against(self, vocabulary: str | None, name: str, data: Any) -> None:
+        """Raises where a data set is not for a model with this vocabulary, or not for one that keeps its states."""
+        if not hasattr(data, "vocabulary"):
             return
-        if self._vocabulary is None:
-            self.vocabulary = vocabulary
-        elif vocabulary != self._vocabulary:
+        if vocabulary is None:
             raise ValueError(
-                f"`{name}` numbers its {len(vocabulary)} characters otherwise than the model its "
-                f"{len(self._vocabulary)}: make it with vocabulary=model.vocabulary, for a text to validate on with "
-                "that of the text learnt from."
+                f"`{name}` has a vocabulary, and the model has none yet: call `fit` with a `character_dataset` as x "
+                "first, or set `model.vocabulary`; a data set loses it by `map`, `cache` and the like."
             )
+        if data.vocabulary != vocabulary:
+            raise ValueError(
+                f"`{name}` numbers its {len(data.vocabulary)} characters otherwise than the model its "
+                f"{len(vocabulary)}: make it with vocabulary=model.vocabulary, for a text to validate on with that of "
+                "the text learnt from."
+            )
+        if self._stateful and data.rows != self.network.input_shape[0]:
+            raise ValueError(
+                f"`{name}` does not go on from batch to batch in {self.network.input_shape[0]} rows, as this model "
+                f"reads it: make it with character_dataset(…, batch_size={self.network.input_shape[0]}, stateful=True)."
+            )
+
+    @property
+    def _stateful(self) -> list[keras.layers.Layer]:
+        return [layer for layer in self._chain if getattr(layer, "stateful", False)]
 
     # === Training ===
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         given = _FIT.bind(self, *args, **kwargs)
-        for name in ("x", "validation_data"):
-            self._meet(given.arguments.get(name), name)
-        if isinstance(given.arguments.get("x"), tf.data.Dataset):
+        x, validation_data = (given.arguments.get(name) for name in ("x", "validation_data"))
+        vocabulary = self._vocabulary or getattr(x, "vocabulary", None)
+        self._hold_against(vocabulary, "x", x)
+        self._hold_against(vocabulary, "validation_data", validation_data)
+        if isinstance(x, tf.data.Dataset):
             # Keras warns otherwise that it leaves the order to the data set, which it should.
             given.arguments.setdefault("shuffle", False)
+        elif self._stateful and given.arguments.get("shuffle", True):
+            raise ValueError(
+                "`shuffle` must be False with arrays for a stateful model, whose rows go on from batch to batch."
+            )
+        if vocabulary is not None:
+            self.vocabulary = vocabulary
         return keras.Model.fit(*self._from_zero(given).args, **given.kwargs)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        given = _EVALUATE.bind(self, *args, **kwargs)
-        self._meet(given.arguments.get("x"), "x")
-        return keras.Model.evaluate(*self._from_zero(given).args, **given.kwargs)
+        return self._asked(keras.Model.evaluate, _EVALUATE.bind(self, *args, **kwargs))
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        given = _PREDICT.bind(self, *args, **kwargs)
-        return keras.Model.predict(*self._from_zero(given).args, **given.kwargs)
+        return self._asked(keras.Model.predict, _PREDICT.bind(self, *args, **kwargs))
+
+    def _asked(self, method: Callable[..., Any], given: inspect.BoundArguments) -> Any:
+        x = given.arguments.get("x")
+        self._hold_against(self._vocabulary or getattr(x, "vocabulary", None), "x", x)
+        return method(*self._from_zero(given).args, **given.kwargs)
 
     def _from_zero(self, given: inspect.BoundArguments) -> inspect.BoundArguments:
         """Adds what lets the reading of a text start from the state zero."""
-        stateful = [layer for layer in self._chain if getattr(layer, "stateful", False)]
         callbacks = given.arguments.get("callbacks")
-        # What `fit` evaluates has the callbacks of `fit`, this one among them.
-        if stateful and not isinstance(callbacks, keras.callbacks.CallbackList):
-            given.arguments["callbacks"] = [*keras.tree.flatten(callbacks or []), _ZeroStates(stateful)]
+        zero = _ZeroStates(self._stateful)
+        if not self._stateful:
+            return given
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            given.arguments["callbacks"] = [*keras.tree.flatten(callbacks or []), zero]
+        elif not any(isinstance(callback, _ZeroStates) for callback in callbacks.callbacks):
+            callbacks.append(zero)
         return given
 
     def check_arrays(
@@ -144,13 +169,13 @@ class CharRNN(WritesText, KeepsRandomState, keras.Model):
         if class_weight is not None:
             raise ValueError("`class_weight` takes one label a sample, and this model has one for every character.")
         self._check(NAMES, x, y, sample_weight)
-        if isinstance(validation_data, (tuple, list)):
-            self._check(VALIDATION_NAMES, *validation_data)
+        for part in validation_parts(validation_data):
+            self._check(VALIDATION_NAMES, *part)
 
     def _check(self, names: tuple[str, str, str], x: Any, y: Any = None, sample_weight: Any = None) -> None:
         if isinstance(x, str):
             raise TypeError(f"`{names[0]}` must hold numbers of characters, got a string: pass character_dataset(…).")
-        if not hasattr(x, "shape"):
+        if not isinstance(x, (list, tuple)) and not hasattr(x, "shape"):
             return
         x = check_numbers(names[0], x, self.vocabulary_size, "characters")
         if y is None:

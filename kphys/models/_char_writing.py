@@ -38,6 +38,14 @@ def checked_chain(network: Any) -> list[keras.layers.Layer]:
                 f"`network` must read every character in order: build {layer.name!r} with return_sequences=True and "
                 "go_backwards=False."
             )
+    for layer in layers:
+        if getattr(layer, "mask_zero", False):
+            raise ValueError(f"`network` must read every character, 0 too: build {layer.name!r} with mask_zero=False.")
+    if getattr(layers[-1], "activation", None) is not keras.activations.softmax:
+        raise ValueError(
+            f"`network` must give probabilities, got {layers[-1].name!r} at its end: end with a Dense with "
+            'activation="softmax".'
+        )
     tensors = [*network.inputs, *(layer.output for layer in layers)]
     if any(layer.input is not tensor for layer, tensor in zip(layers, tensors, strict=False)):
         raise ValueError("`network` must be a chain of layers, each with the output of the one before as its input.")

@@ -27,7 +27,7 @@ def character_dataset(
     """Gives a text as a data set of pieces and of what follows: for every character the next one.
 
     With c₀, c₁, … the numbers of the characters and T the length of the pieces, x = (c_s, …, c_{s+T−1}) and
-    y = (c_{s+1}, …, c_{s+T}). Pieces do not overlap: an epoch sees every character once.
+    y = (c_{s+1}, …, c_{s+T}). Pieces do not overlap: an epoch sees no character twice.
 
     Args:
         text: The text.
@@ -39,15 +39,17 @@ def character_dataset(
         vocabulary: The characters that have numbers, each once. `None`: those of `text`, sorted. For a text to validate
             on pass that of the text learnt from.
         shuffle: `True` draws a new order of the pieces in every epoch and leaves out those that do not fill a batch;
-            `False`, for validation, keeps all in order. What does not fill a piece at the text's end is left out.
+            `False`, for validation, keeps all in order. What does not fill a piece, at the end of the text or of each
+            row's part of it, is left out.
         seed: Fixes the orders. `None`: new ones each time.
 
     Returns:
         A `tf.data.Dataset` of `x, y`, both integers `(batch, sequence_length)`. Its attribute `vocabulary` is the
-        string of all characters, number i at place i, which `fit` takes over; `map`, `cache` and the like lose it.
+        string of all characters, number i at place i, which `fit` takes over, and `rows` the number of rows that go
+        on, `None` without `stateful`; `map`, `cache` and the like lose both.
 
     Raises:
-        ValueError, TypeError: A text that is too short for a batch of pieces or holds characters that are not in
+        ValueError, TypeError: A text that is too short for a piece, or one a row, or holds characters that are not in
             `vocabulary`, or another argument that the above does not allow; its message says the mend.
 
     Reference:
@@ -90,7 +92,7 @@ def character_dataset(
         return piece[:, :-1], piece[:, 1:]
 
     dataset = dataset.map(piece).prefetch(tf.data.AUTOTUNE)
-    dataset.vocabulary = vocabulary
+    dataset.vocabulary, dataset.rows = vocabulary, batch_size if stateful else None
     return dataset
 
 

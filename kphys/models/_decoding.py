@@ -46,12 +46,7 @@ def best_answers(
     if beam_width == 1:
         return answers
     greedy = _search(next_logits, states, constants, 1, max_length, length_penalty)
-    better = greedy.scores > answers.scores
-    return Answers(
-        tf.where(better[:, None], greedy.tokens, answers.tokens),
-        tf.where(better, greedy.log_probs, answers.log_probs),
-        tf.where(better, greedy.scores, answers.scores),
-    )
+    return _better(answers, greedy)
 
 
 def _search(
@@ -63,27 +58,41 @@ def _search(
         for tensors in (states, constants)
     )
 
-    def undecided(step: Any, beams: _Beams, states: Tensors) -> Any:
+    def undecided(step: Any, beams: _Beams, best: Answers, states: Tensors) -> Any:
         # ln p only falls, and no score falls less than that of a sequence which grows to the full length at no cost.
-        ended = tf.where(beams.ended, _scores(beams, length_penalty), -float("inf"))
         hoped = tf.where(beams.ended, -float("inf"), beams.log_probs / _divisor(max_length + 1, length_penalty))
-        return tf.reduce_any(tf.reduce_max(ended, axis=1) < tf.reduce_max(hoped, axis=1))
+        return tf.reduce_any(best.scores < tf.reduce_max(hoped, axis=1))
 
-    def advance(step: Any, beams: _Beams, states: Tensors) -> tuple[Any, _Beams, Tensors]:
+    def advance(step: Any, beams: _Beams, best: Answers, states: Tensors) -> tuple[Any, _Beams, Answers, Tensors]:
         logits, states = next_logits(tf.reshape(beams.last, (-1, 1)), states, constants)
         beams, parents = _extended(beams, _next_log_probs(beams, logits, step == max_length), step, length_penalty)
         if beam_width > 1:
             rows = tf.reshape(parents + beam_width * tf.range(batch)[:, None], (-1,))
             states = [tf.gather(state, rows) for state in states]
-        return step + 1, beams, states
+        # What has ended can be pushed out of the beam by what has not, and then end worse.
+        return step + 1, beams, _better(best, _best_ended(beams, length_penalty)), states
 
-    _, beams, _ = tf.while_loop(
-        undecided, advance, (0, _start(batch, beam_width, max_length), states), maximum_iterations=max_length + 1
-    )
-    scores = tf.where(beams.ended, _scores(beams, length_penalty), -float("inf"))
+    beams = _start(batch, beam_width, max_length)
+    start = 0, beams, _best_ended(beams, length_penalty), states
+    _, _, best, _ = tf.while_loop(undecided, advance, start, maximum_iterations=max_length + 1)
+    return best
+
+
+def _best_ended(beams: _Beams, length_penalty: Any) -> Answers:
+    """Gives the best answer among the beams, at ln p = −∞ where none has ended."""
+    scores = tf.where(beams.ended, beams.log_probs / _divisor(beams.lengths, length_penalty), -float("inf"))
     best = tf.argmax(scores, axis=1)
-    chosen = (tf.gather(values, best, batch_dims=1) for values in (beams.tokens, beams.log_probs, scores))
-    return Answers(*chosen)
+    return Answers(*(tf.gather(values, best, batch_dims=1) for values in (beams.tokens, beams.log_probs, scores)))
+
+
+def _better(one: Answers, other: Answers) -> Answers:
+    """Gives for every sample the answer of the higher score, `one` where they are equal."""
+    better = other.scores > one.scores
+    return Answers(
+        tf.where(better[:, None], other.tokens, one.tokens),
+        tf.where(better, other.log_probs, one.log_probs),
+        tf.where(better, other.scores, one.scores),
+    )
 
 
 def _start(batch: Any, beam_width: int, max_length: Any) -> _Beams:
@@ -129,10 +138,6 @@ def _extended(beams: _Beams, next_log_probs: Any, step: Any, length_penalty: Any
         ended=ended | (last == 0),
     )
     return beams, parents
-
-
-def _scores(beams: _Beams, length_penalty: Any) -> Any:
-    return beams.log_probs / _divisor(beams.lengths, length_penalty)
 
 
 def _divisor(length: Any, length_penalty: Any) -> Any:

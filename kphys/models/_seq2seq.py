@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kphys import _arguments
 from kphys.models._answering import Answering
-from kphys.models._arrays import NAMES, VALIDATION_NAMES
+from kphys.models._arrays import NAMES, VALIDATION_NAMES, validation_parts
 from kphys.models._random_state import KeepsRandomState
 from kphys.models._seq2seq_parts import check_seq2seq_networks
 from kphys.models._tokens import check_pairs, step_weights, teacher_forcing
@@ -27,8 +27,8 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
     forcing); asked for an answer, the decoder goes on from its own.
 
     Tokens are integers from 1; 0 pads sequences at their end, in x and y. To the decoder 0 is also what comes before
-    the first token and after the last: it learns to end. Nobody needs tokens for start and end, or shifted targets,
-    and padding changes nothing.
+    the first token and after the last: it learns to end. Nobody needs tokens for start and end, or shifted targets;
+    where the encoder masks it, padding changes nothing.
 
     `fit(x, y)` and `evaluate(x, y)` take arrays `(samples, timesteps)` and `(samples, out_timesteps)`, or a data set of
     such batches. Under teacher forcing they log, the end counted among the tokens and padding nowhere: `loss`, in nats
@@ -41,7 +41,8 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
     Args:
         encoder: A functional Keras model, tokens `(batch, timesteps)` to the decoder's states at its start, each
             `(batch, units)`, then whatever the decoder shall be given at every step, such as a memory `(batch,
-            timesteps, features)` for attention and its mask. It must mask 0, as `Embedding(mask_zero=True)` does.
+            timesteps, features)` for attention and its mask. It must mask 0, as `Embedding(mask_zero=True)` does, or
+            padding is read like a token.
         decoder: One from tokens `(batch, steps)` and the outputs of `encoder`, in their order, to the logits of the
             next tokens, `(batch, steps, output_vocabulary_size)`, and the states after the last step.
         input_vocabulary_size: Number of different tokens in x, 0 included.
@@ -208,12 +209,8 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
         if class_weight is not None:
             raise ValueError("`class_weight` takes one label a sample, and answers have many: pass `sample_weight`.")
         check(NAMES, x, y, sample_weight)
-        if isinstance(validation_data, (tuple, list)):
-            if len(validation_data) not in (2, 3):
-                raise ValueError(
-                    f"`validation_data` must be (x, y) or (x, y, sample_weight), got {len(validation_data)} of them."
-                )
-            check(VALIDATION_NAMES, *validation_data)
+        for part in validation_parts(validation_data):
+            check(VALIDATION_NAMES, *part)
 
     def save_own_variables(self, store: Any) -> None:
         """Keeps the length of answers beside the model's own variables."""
@@ -222,7 +219,8 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         """Puts it back."""
-        self._longest.assign(np.asarray(store["max_length"]))
+        if self._given_length is None:
+            self._longest.assign(np.asarray(store["max_length"]))
         super().load_own_variables({key: store[key] for key in store.keys() if key != "max_length"})  # noqa: SIM118
 
     def get_config(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from kphys import _arguments
-from kphys.models._arrays import VALIDATION_NAMES, check_arrays
+from kphys.models._arrays import VALIDATION_NAMES, check_arrays, validation_parts
 from kphys.models._execution import execution
 from kphys.models._heads import Head
 from kphys.models._parts import make_optimizer
@@ -104,13 +104,8 @@ def _check(
             "`class_weight` takes one label a sample, and this model has one for every time step: pass "
             "`sample_weight`, of shape (samples, timesteps)."
         )
-    if isinstance(validation_data, (tuple, list)):
-        if len(validation_data) not in (2, 3):
-            raise ValueError(
-                "`validation_data` must be (x, y) or (x, y, sample_weight), got "
-                f"{len(validation_data)} entr{'y' if len(validation_data) == 1 else 'ies'}."
-            )
-        check_arrays(expected, model.input_shape[1:], *validation_data, names=VALIDATION_NAMES)
+    for part in validation_parts(validation_data):
+        check_arrays(expected, model.input_shape[1:], *part, names=VALIDATION_NAMES)
 
 
 def loss_name(loss: Any) -> str | None:

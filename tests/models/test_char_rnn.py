@@ -16,7 +16,9 @@ TEXT = "the cat sat on the mat; the dog sat on the log. " * 12
 
 
 def small(**options):
-    return char_rnn(**{"vocabulary_size": 17, "units": (6, 5), "embedding_dim": 4, "seed": 3, **options})
+    model = char_rnn(**{"vocabulary_size": 17, "units": (6, 5), "embedding_dim": 4, "seed": 3, **options})
+    model.jit_compile = False  # Compiling takes longer than it saves; the contract's rows go through XLA.
+    return model
 
 
 def pieces(dataset):
@@ -267,6 +269,31 @@ def test_a_text_to_validate_on_must_have_the_vocabulary_learnt_from():
         model.evaluate(other, verbose=0)
 
 
+def test_only_the_text_learnt_from_gives_the_vocabulary():
+    dataset, other = character_dataset(TEXT, 12, 5, seed=0), character_dataset("the cat", 3, 2)
+    model = small()
+    with pytest.raises(ValueError, match="`validation_data` has a vocabulary, and the model has none yet"):
+        model.fit(dataset.cache(), validation_data=other, shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match="`validation_data` numbers its 6 characters otherwise"):
+        model.fit(dataset, validation_data=other, verbose=0)
+    model.evaluate(other, verbose=0)
+    assert model.vocabulary is None
+    model.fit(dataset, verbose=0)
+    assert model.vocabulary == dataset.vocabulary
+    with pytest.raises(ValueError, match="`x` numbers its 6 characters otherwise"):
+        model.predict(other, verbose=0)
+
+
+def test_a_stateful_network_refuses_what_does_not_go_on_from_batch_to_batch():
+    model = small(stateful=True, batch_size=3)
+    for wrong in (character_dataset(TEXT, 12, 3, seed=0), character_dataset(TEXT, 12, 4, stateful=True)):
+        with pytest.raises(ValueError, match=r"does not go on .* in 3 rows, .*batch_size=3, stateful=True"):
+            model.fit(wrong, verbose=0)
+    with pytest.raises(ValueError, match="`shuffle` must be False with arrays"):
+        model.fit(NUMBERS, NUMBERS, batch_size=3, verbose=0)
+    model.fit(NUMBERS, NUMBERS, batch_size=3, shuffle=False, verbose=0)
+
+
 def test_a_vocabulary_that_is_too_large_is_refused():
     dataset = character_dataset(TEXT, 12, 5, seed=0)
     with pytest.raises(ValueError, match=r"holds 15 characters, but `vocabulary_size` is 4: build with .*=15"):
@@ -310,6 +337,8 @@ NUMBERS = np.arange(12).reshape(3, 4)
         (NUMBERS, NUMBERS[:, :3], {}, ValueError, r"`y` must have the shape of `x`, \(3, 4\)"),
         (NUMBERS[:0], NUMBERS[:0], {}, ValueError, "`x` must hold at least one sample"),
         (NUMBERS, NUMBERS, {"sample_weight": np.ones(3)}, ValueError, "one weight for every time step"),
+        ([[1, 2], [3, 4]], [[2, 3], [4, 5]], {}, TypeError, r"`x` must be an array, got list: pass np.asarray"),
+        (NUMBERS, NUMBERS, {"validation_data": (NUMBERS,) * 4}, ValueError, "or .*, got 4 entries"),
         (NUMBERS, NUMBERS, {"class_weight": {0: 2.0}}, ValueError, "`class_weight` takes one label a sample"),
         (NUMBERS, NUMBERS, {"validation_data": (NUMBERS + 9, NUMBERS)}, ValueError, r"validation_data\[0\]"),
     ],
@@ -347,7 +376,17 @@ EMBEDDING = {"input_dim": 5, "output_dim": 3}
             ValueError,
             "return_sequences=True",
         ),
-        (lambda: chain(keras.layers.Dense(5), shape=(3,)), ValueError, r"must go from \(batch, timesteps\)"),
+        (
+            lambda: chain(keras.layers.Embedding(**EMBEDDING, mask_zero=True), keras.layers.Dense(5, "softmax")),
+            ValueError,
+            "mask_zero=False",
+        ),
+        (
+            lambda: chain(keras.layers.Embedding(**EMBEDDING), keras.layers.Dense(5)),
+            ValueError,
+            "must give probabilities, .* activation=.softmax",
+        ),
+        (lambda: chain(keras.layers.Dense(5, "softmax"), shape=(3,)), ValueError, r"must go from \(batch, timesteps\)"),
     ],
 )
 def test_refuses_networks_that_are_no_chain(network, error, message):
@@ -359,9 +398,9 @@ def test_refuses_a_network_with_a_branch():
     inputs = keras.Input((None,), dtype="int32")
     first = keras.layers.Embedding(5, 5)(inputs)
     second = keras.layers.Dense(5)(first)
-    outputs = keras.layers.Dense(5)(first)
+    outputs = keras.layers.Dense(5, "softmax")(first)
     with pytest.raises(ValueError, match="must be a chain of layers"):
-        CharRNN(keras.Model(inputs, [outputs, second]))
+        CharRNN(keras.Model(inputs, [second, outputs]))
 
 
 # === The promises of the house ===
@@ -372,6 +411,7 @@ def same(a, b, **tolerance):
         np.testing.assert_allclose(other, one, **{"rtol": 1e-5, "atol": 1e-6, **tolerance})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"dropout": 0.3}, {"stateful": True, "batch_size": 5, "cell": "gru"}])
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(options, tmp_path):
     dataset = character_dataset(TEXT, 12, 5, stateful="stateful" in options, shuffle=False)

@@ -11,6 +11,7 @@ from new_process import run_python, saved_arrays
 
 from kphys.callbacks import EarlyStopping, GradientClipping
 from kphys.models import _answering
+from kphys.models._decoding import best_answers
 from kphys.models.sequences import Seq2Seq, seq2seq
 
 INPUTS, OUTPUTS = 6, 5  # The sizes of the two vocabularies, 0 included.
@@ -339,20 +340,42 @@ def test_a_narrow_beam_is_the_beam_search_of_the_books(length_penalty):
 
     greedy, better = model.generate(X), 0
     for row, question in enumerate(X):
-        table, beam = next_log_probabilities(model, question, 4), [((), 0.0, False)]
+        table, beam, ended_ones = next_log_probabilities(model, question, 4), [((), 0.0, False)], []
         for step in range(5):
             grown = [kept for kept in beam if kept[2]]
             for answer, log, ended in beam:
                 tokens = () if ended else range(OUTPUTS) if step < 4 else (0,)
                 grown += [((*answer, t) if t else answer, log + table[answer][t], t == 0) for t in tokens]
             beam = sorted(grown, key=lambda one: -score(one[1], len(one[0]) + one[2]))[:width]
+            ended_ones += [one for one in beam if one[2]]  # Which others may push out later.
         greedy_answer = tuple(without_padding(greedy[row]))
+        beam = ended_ones
         beam.append((greedy_answer, log_probability(table, greedy_answer), True))
         best = max(beam, key=lambda one: score(one[1], len(one[0]) + 1))
         better += greedy_answer != best[0]
         np.testing.assert_array_equal(without_padding(found[row]), best[0])
         assert scores[row] == pytest.approx(best[1], rel=1e-4)
     assert better > 0
+
+
+def test_weights_of_another_model_leave_the_given_length(tmp_path):
+    learnt, given = (seq2seq(INPUTS, OUTPUTS, units=4, max_length=length) for length in (3, 7))
+    learnt.save_weights(tmp_path / "a.weights.h5")
+    given.load_weights(tmp_path / "a.weights.h5")
+    assert given.max_length == 7
+
+
+def test_an_answer_that_others_push_out_of_the_beam_is_not_forgotten():
+    """End has 0.28 at first, 1 has 0.72; after 1 come 1 and 2 with a half each, after these all three with a third."""
+    tables = np.log([[0.28, 0.72, 1e-9], [1e-9, 0.5, 0.5], [1 / 3, 1 / 3, 1 / 3]]).astype("float32")
+
+    def next_logits(last, states, constants):
+        (step,) = states
+        return tf.gather(tables, tf.minimum(step, 2)), [step + 1]
+
+    answers = best_answers(next_logits, [tf.zeros((1, 1), tf.int32)], [], 2, 4, 0.0)
+    assert answers.tokens.numpy().tolist() == [[0, 0, 0, 0]]
+    assert float(answers.log_probs[0]) == pytest.approx(np.log(0.28), rel=1e-4)
 
 
 @pytest.mark.parametrize("beam_width", [2, 3, 10])
@@ -468,6 +491,7 @@ def test_validation_split_takes_the_last_samples():
     assert logs == pytest.approx({name: history[f"val_{name}"][0] for name in logs})
 
 
+@pytest.mark.slow
 def test_batches_of_every_width_train_through_xla():
     model = seq2seq(INPUTS, OUTPUTS, units=3, cell="gru", attention=True, seed=0)
     assert (model.jit_compile, model.steps_per_execution) == (True, 32)
@@ -528,6 +552,7 @@ def new_process(code, *arguments, **environment):
     run_python("-c", "\n".join(lines), *arguments, **environment)
 
 
+@pytest.mark.slow
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tmp_path):
     np.savez(tmp_path / "data.npz", x=X, y=Y)
     model = seq2seq(INPUTS, OUTPUTS, **eval(SETTINGS))
@@ -574,6 +599,7 @@ def test_a_file_keeps_settings_optimizer_length_and_random_state(tmp_path):
     assert small(max_length=3).get_config()["max_length"] == 3
 
 
+@pytest.mark.slow
 def test_trains_on_two_devices_as_on_one(tmp_path):
     np.savez(tmp_path / "data.npz", x=X, y=Y)
     settings = {**eval(SETTINGS), "dropout": 0.0, "l2": 0.01, "optimizer": "sgd", "learning_rate": 0.5}
