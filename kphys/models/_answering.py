@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from kphys import _arguments
 from kphys.models._decoding import Answers, best_answers
+from kphys.models._functions import compiled
 from kphys.models._tokens import checked_tokens
 
 _ELEMENTS_AT_ONCE = 4_194_304  # Numbers in the largest array of one call: bounds the memory.
@@ -102,9 +102,7 @@ class Answering:
     def _search(self, beam_width: int) -> Callable[..., Answers]:
         if beam_width not in self._searches:
             signature = tf.TensorSpec((None, None), "int32"), tf.TensorSpec((), "int32"), tf.TensorSpec((), "float32")
-            # A partial function has no code object, by which TensorFlow would take those of several models for one.
-            function = functools.partial(_answers, self, beam_width)
-            self._searches[beam_width] = tf.function(function, input_signature=signature, autograph=False)
+            self._searches[beam_width] = compiled(_answers, self, beam_width, signature=signature)
         return self._searches[beam_width]
 
     def _rows(self, timesteps: int, beam_width: int) -> int:

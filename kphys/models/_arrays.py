@@ -37,7 +37,7 @@ def check_arrays(
     if y is None:
         raise ValueError(f"`{names[1]}` is missing: give one target for each of the {len(x)} samples of `{names[0]}`.")
     y = numeric(names[1], y)
-    _check_length(names, 1, y, x)
+    check_length(names, 1, y, x)
     check_finite(names[0], x)
     check_finite(names[1], y)
     if head is not None:
@@ -125,7 +125,8 @@ def _check_input_shape(name: str, x: np.ndarray, input_shape: tuple[int | None, 
     raise ValueError(f"`{name}` must have the shape ({expected}), got {x.shape}{mend}.")
 
 
-def _check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
+def check_length(names: tuple[str, str, str], index: int, array: np.ndarray, x: np.ndarray) -> None:
+    """Holds the number of samples of `array`, called `names[index]`, against that of `x`."""
     if len(array) != len(x):
         raise ValueError(
             f"`{names[0]}` and `{names[index]}` must have the same length, got {len(x)} and {len(array)} samples."
@@ -138,7 +139,7 @@ def check_weights(
     """Holds weights against the shape `expected`: one a sample, or one a time step. `None`: only their number."""
     name = names[2]
     sample_weight = numeric(name, sample_weight)
-    _check_length(names, 2, sample_weight, x)
+    check_length(names, 2, sample_weight, x)
     check_finite(name, sample_weight)
     if expected is None or sample_weight.shape in (expected, (*expected, 1)):
         return

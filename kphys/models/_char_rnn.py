@@ -15,14 +15,14 @@ from kphys import _arguments
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, check_numbers, check_weights, validation_parts
 from kphys.models._char_writing import WritesText, checked_chain
 from kphys.models._characters import checked_vocabulary
-from kphys.models._random_state import KeepsRandomState
+from kphys.models._saved import KeepsState, with_parts
 from kphys.models._training import keep_keras_promises
 
 _FIT, _EVALUATE, _PREDICT = map(inspect.signature, (keras.Model.fit, keras.Model.evaluate, keras.Model.predict))
 
 
 @keras.saving.register_keras_serializable("kphys")
-class CharRNN(WritesText, KeepsRandomState, keras.Model):
+class CharRNN(WritesText, KeepsState, keras.Model):
     """A network that foretells the next character, with its vocabulary; what `char_rnn` builds and compiles.
 
     A `keras.Model`: numbers of characters `(batch, timesteps)` in, probabilities of the next one `(batch, timesteps,
@@ -205,8 +205,7 @@ class CharRNN(WritesText, KeepsRandomState, keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> CharRNN:
         """Makes a model from what `get_config` gave."""
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
-        return cls(**{**config, "network": network})
+        return cls(**with_parts(config, ("network",), custom_objects))
 
 
 class _ZeroStates(keras.callbacks.Callback):

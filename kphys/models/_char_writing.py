@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from keras import ops
 
 from kphys import _arguments
 from kphys.models._characters import checked_text, encode
+from kphys.models._functions import compiled
 
 RECURRENT = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 # What these make of a step depends on this step alone.
@@ -90,16 +93,19 @@ class WritesText:
         written = self._write(numbers, length, len(self.vocabulary), np.float32(temperature), state)
         return "".join(self.vocabulary[number] for number in written.numpy())
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([], tf.float32),
-            tf.TensorSpec([2], tf.int32),
-        ]
-    )
-    def _write(self, prompt: Any, length: Any, size: Any, temperature: Any, seed: Any) -> Any:
+    @functools.cached_property
+    def _write(self) -> Callable[..., Any]:
+        number = tf.TensorSpec((), "int32")
+        signature = (
+            tf.TensorSpec((None,), "int32"),
+            number,
+            number,
+            tf.TensorSpec((), "float32"),
+            tf.TensorSpec((2,), "int32"),
+        )
+        return compiled(type(self)._written, self, signature=signature)
+
+    def _written(self, prompt: Any, length: Any, size: Any, temperature: Any, seed: Any) -> Any:
         """Gives the numbers, below `size`, of `length` characters that follow those of `prompt`."""
         last = tf.size(prompt) - 1
         written = tf.TensorArray(tf.int32, last + length)

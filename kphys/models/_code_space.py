@@ -14,6 +14,7 @@ from keras import ops
 
 from kphys import _arguments
 from kphys.models._arrays import check_finite
+from kphys.models._functions import compiled
 
 _ELEMENTS_AT_ONCE = 4_194_304  # Numbers in the widest layer of one call: bounds the memory.
 
@@ -149,21 +150,16 @@ class CodeSpace:
 
     @functools.cached_property
     def _encode(self) -> Callable[..., Any]:
-        return _compiled(_posterior, self, tf.TensorSpec(self.input_shape, "float32"))
+        return compiled(_posterior, self, signature=[tf.TensorSpec(self.input_shape, "float32")])
 
     @functools.cached_property
     def _decode(self) -> Callable[..., Any]:
-        return _compiled(_means, self, tf.TensorSpec((None, self.latent_dim), "float32"))
+        return compiled(_means, self, signature=[tf.TensorSpec((None, self.latent_dim), "float32")])
 
     @functools.cached_property
     def _log_weights(self) -> Callable[..., Any]:
         signature = tf.TensorSpec(self.input_shape, "float32"), tf.TensorSpec((), "int32"), tf.TensorSpec((2,), "int32")
-        return _compiled(_log_weights, self, *signature)
-
-
-def _compiled(function: Callable[..., Any], model: Any, *signature: tf.TensorSpec) -> Callable[..., Any]:
-    # A partial function has no code object, by which TensorFlow would take those of several models for one traced anew.
-    return tf.function(functools.partial(function, model), input_signature=signature, autograph=False)
+        return compiled(_log_weights, self, signature=signature)
 
 
 def _posterior(model: Any, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from kphys import _arguments
 from kphys.models._arrays import check_finite, numeric
+from kphys.models._functions import compiled
 from kphys.models._heads import GaussianHead
 from kphys.models._training import loss_name
 
@@ -126,9 +126,7 @@ def _compiled(model: keras.Model) -> Callable[..., tf.Tensor]:
     # Past Keras, which would take it for a part of the model.
     if _CACHE not in vars(model):
         signature = tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((), "int32"), tf.TensorSpec((), "bool")
-        # A partial function has no code object, by which TensorFlow would take those of several models for one.
-        run = functools.partial(_run, model, _is_gaussian(model))
-        vars(model)[_CACHE] = tf.function(run, input_signature=signature, autograph=False)
+        vars(model)[_CACHE] = compiled(_run, model, _is_gaussian(model), signature=signature)
     return vars(model)[_CACHE]
 
 

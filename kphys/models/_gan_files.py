@@ -5,23 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
-from kphys.models._random_state import KeepsRandomState
+from kphys.models._saved import KeepsState, with_parts
 
 
-class SavedGAN(KeepsRandomState):
+class SavedGAN(KeepsState):
     """The methods by which Keras saves and loads, for a model with the attributes of `DCGAN`."""
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keeps the units of the data, too."""
-        super().save_own_variables(store)
-        store["white"] = self._white.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Puts them back."""
-        super().load_own_variables({key: store[key] for key in store.keys() if key != "white"})  # noqa: SIM118
-        self._white.assign(np.float32(store["white"]))
+    def _kept_state(self) -> dict[str, Any]:
+        return {**super()._kept_state(), "white": self._white}  # The units of the data.
 
     def get_config(self) -> dict[str, Any]:
         """Gives what the model was made with."""
@@ -40,11 +32,7 @@ class SavedGAN(KeepsRandomState):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> SavedGAN:
         """Makes a model from what `get_config` gave."""
-        parts = {
-            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
-            for key in ("generator", "discriminator")
-        }
-        return cls(**{**config, **parts})
+        return cls(**with_parts(config, ("generator", "discriminator"), custom_objects))
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Gives what the model was compiled with."""

@@ -45,6 +45,10 @@ class Regularization:
         """Gives a new weight penalty, or `None` where there is none."""
         return keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
 
+    def dropped(self, features: Any, seeds: Seeds) -> Any:
+        """Gives `features` after dropout, or as they are if there is none."""
+        return keras.layers.Dropout(self.dropout, seed=seeds())(features) if self.dropout else features
+
 
 def activation_name(activation: Any) -> str:
     """Gives the name of a Keras activation, given by name or as the function."""
@@ -96,6 +100,12 @@ def dense_stack(
         if regularization.dropout:
             features = dropout_layer(activation, regularization.dropout, seeds())(features)
     return features
+
+
+def embedding(vocabulary_size: int, embedding_dim: int, seeds: Seeds, **settings: Any) -> keras.layers.Embedding:
+    """Gives the layer of the vectors of words, characters or other tokens."""
+    initializer = keras.initializers.RandomUniform(seed=seeds())
+    return keras.layers.Embedding(vocabulary_size, embedding_dim, initializer, name="embedding", **settings)
 
 
 def num_classes(value: Any, multilabel: bool) -> int:

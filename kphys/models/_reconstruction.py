@@ -12,7 +12,7 @@ from keras import ops
 from kphys import _arguments
 from kphys.models._arrays import checked_samples
 from kphys.models._parts import Seeds
-from kphys.models._random_state import KeepsRandomState
+from kphys.models._saved import KeepsState
 from kphys.models._targetless import with_weights
 from kphys.models._tied import tied_to
 
@@ -40,7 +40,7 @@ def _itself(x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("kphys")
-class Autoencoder(KeepsRandomState, keras.Model):
+class Autoencoder(KeepsState, keras.Model):
     """A Keras model whose target is its own input: x̂ = decoder(encoder(x)).
 
     `fit`, `evaluate` and `validation_data` take x alone, as arrays or data sets, and `sample_weight` with it. Targets

@@ -6,20 +6,19 @@ import functools
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kphys import _arguments
 from kphys.models._answering import Answering
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, validation_parts
-from kphys.models._random_state import KeepsRandomState
+from kphys.models._saved import KeepsState, with_parts
 from kphys.models._seq2seq_parts import check_seq2seq_networks
 from kphys.models._tokens import check_pairs, step_weights, teacher_forcing
 from kphys.models._training import keep_keras_promises
 
 
 @keras.saving.register_keras_serializable("kphys")
-class Seq2Seq(Answering, KeepsRandomState, keras.Model):
+class Seq2Seq(Answering, KeepsState, keras.Model):
     """An encoder-decoder: learns to answer sequences of tokens with sequences of tokens.
 
     The encoder reads a question x into states, from which the decoder gives p(y_t | y_1 … y_{t−1}, x), one token after
@@ -212,16 +211,14 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
         for part in validation_parts(validation_data):
             check(VALIDATION_NAMES, *part)
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keeps the length of answers beside the model's own variables."""
-        super().save_own_variables(store)
-        store["max_length"] = self._longest.numpy()
+    def _kept_state(self) -> dict[str, Any]:
+        return {**super()._kept_state(), "max_length": self._longest}
 
     def load_own_variables(self, store: Any) -> None:
-        """Puts it back."""
-        if self._given_length is None:
-            self._longest.assign(np.asarray(store["max_length"]))
-        super().load_own_variables({key: store[key] for key in store.keys() if key != "max_length"})  # noqa: SIM118
+        """Puts weights and state back; a length of answers that was given stays."""
+        super().load_own_variables(store)
+        if self._given_length is not None:
+            self._longest.assign(self._given_length)
 
     def get_config(self) -> dict[str, Any]:
         """Gives what the model was made with."""
@@ -237,8 +234,4 @@ class Seq2Seq(Answering, KeepsRandomState, keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Seq2Seq:
         """Makes a model from what `get_config` gave."""
-        parts = {
-            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
-            for key in ("encoder", "decoder")
-        }
-        return cls(**{**config, **parts})
+        return cls(**with_parts(config, ("encoder", "decoder"), custom_objects))

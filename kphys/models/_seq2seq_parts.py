@@ -9,7 +9,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models import _parts
-from kphys.models.recurrent import CELLS, bidirectional_layer
+from kphys.models.recurrent import CELLS, bidirectional_layer, recurrent_layer
 
 
 class Layers:
@@ -30,27 +30,12 @@ class Layers:
 
     def embedding(self, vocabulary_size: int, *, mask_zero: bool) -> keras.layers.Layer:
         """Gives the layer of the tokens' vectors."""
-        initializer = keras.initializers.RandomUniform(seed=self.seeds())
-        return keras.layers.Embedding(
-            vocabulary_size, self.embedding_dim, initializer, mask_zero=mask_zero, name="embedding"
-        )
+        return _parts.embedding(vocabulary_size, self.embedding_dim, self.seeds, mask_zero=mask_zero)
 
-    def recurrent(self, depth: int, *, return_sequences: bool) -> keras.layers.Layer:
-        """Gives the layer of cells at `depth`, from 1 on."""
-        return CELLS[self.cell](
-            self.units[depth - 1],
-            return_sequences=return_sequences,
-            return_state=True,
-            kernel_initializer=keras.initializers.GlorotUniform(self.seeds()),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=self.seeds()),
-            kernel_regularizer=self.regularization.kernel(),
-            recurrent_regularizer=self.regularization.kernel(),
-            name=f"{self.cell}_{depth}",
-        )
-
-    def both_ways(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Gives the layer that reads forwards and backwards."""
-        return bidirectional_layer(layer, self.seeds)
+    def recurrent(self, depth: int, **settings: Any) -> keras.layers.Layer:
+        """Gives the layer of cells at `depth`, from 1 on, that gives its states, too."""
+        width, settings = self.units[depth - 1], {**settings, "return_state": True}
+        return recurrent_layer(self.cell, width, depth, self.regularization, self.seeds, **settings)
 
     def linear(self, units: int, name: str, **settings: Any) -> keras.layers.Layer:
         """Gives a dense layer."""
@@ -60,8 +45,7 @@ class Layers:
 
     def dropped(self, features: Any) -> Any:
         """Gives `features` after dropout, if there is any."""
-        rate = self.regularization.dropout
-        return keras.layers.Dropout(rate, seed=self.seeds())(features) if rate else features
+        return self.regularization.dropped(features, self.seeds)
 
 
 def encoder_network(vocabulary_size: int, layers: Layers, bidirectional: bool, attention: bool) -> keras.Model:
@@ -73,7 +57,7 @@ def encoder_network(vocabulary_size: int, layers: Layers, bidirectional: bool, a
         read_on = attention or depth < len(layers.units)
         recurrent = layers.recurrent(depth, return_sequences=read_on)
         if bidirectional:
-            features, *states = layers.both_ways(recurrent)(features)
+            features, *states = bidirectional_layer(recurrent, layers.seeds)(features)
             half = len(states) // 2
             pairs = zip(states[:half], states[half:], strict=True)
             states = [keras.layers.Concatenate()(pair) for pair in pairs]

@@ -40,6 +40,8 @@ def _strings(name: str, x: Any) -> Any:
     """Gives texts back as a tensor of strings, `(samples,)`; data sets and generators as they are."""
     if isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape"):
         x = x[0]  # Keras takes a list of the one input.
+    if tf.is_tensor(x) and x.dtype == tf.string and x.shape.rank == 1 and len(x):
+        return x  # What this function has given: validation texts come back every epoch.
     if isinstance(x, (str, bytes)):
         raise TypeError(f"`{name}` must be a list or an array of texts, got one text: pass [{name}].")
     if not isinstance(x, (list, tuple)) and not (hasattr(x, "shape") and hasattr(x, "__len__")):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kphys.models._arrays import check_numbers, check_weights
+from kphys.models._arrays import check_length, check_numbers, check_weights
 
 
 def checked_tokens(name: str, tokens: Any, vocabulary_size: int) -> np.ndarray:
@@ -47,8 +47,7 @@ def check_pairs(
     if y is None:
         raise ValueError(f"`{names[1]}` is missing: give one answer for each of the {len(x)} samples of `{names[0]}`.")
     y = checked_tokens(names[1], y, sizes[1])
-    if len(x) != len(y):
-        raise ValueError(f"`{names[0]}` and `{names[1]}` must have the same length, got {len(x)} and {len(y)} samples.")
+    check_length(names, 1, y, x)
     if sample_weight is not None:
         _check_token_weights(names, sample_weight, y)
 

@@ -24,6 +24,7 @@ from kphys.models._images import (
 )
 from kphys.models._likelihoods import LIKELIHOODS, kl_divergence
 from kphys.models._sampling import Sampling
+from kphys.models._saved import with_parts
 from kphys.models._targetless import check_each, with_weights
 from kphys.models._training import keep_keras_promises
 
@@ -266,8 +267,4 @@ class VAE(CodeSpace, keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> VAE:
         """Makes a model from what `get_config` gave."""
-        parts = {
-            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
-            for key in ("encoder", "decoder", "beta")
-        }
-        return cls(**{**config, **parts})
+        return cls(**with_parts(config, ("encoder", "decoder", "beta"), custom_objects))

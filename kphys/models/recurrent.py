@@ -236,29 +236,42 @@ def recurrent_stack(
     stateful: bool = False,
 ) -> Any:
     """Gives `features`, `(batch, timesteps, features)`, after layers of cells: the last layer's states, or its last."""
-    layer = CELLS[_arguments.choice("cell", cell, CELLS)]
+    _arguments.choice("cell", cell, CELLS)
     units = _arguments.integers("units", units)
     bidirectional = _arguments.flag("bidirectional", bidirectional)
     layer_normalization = _arguments.flag("layer_normalization", layer_normalization)
     for depth, width in enumerate(units, start=1):
-        recurrent = layer(
+        recurrent = recurrent_layer(
+            cell,
             width,
+            depth,
+            regularization,
+            seeds,
             return_sequences=return_sequences or depth < len(units),
             stateful=stateful,
-            kernel_initializer=keras.initializers.GlorotUniform(seeds()),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=seeds()),
-            kernel_regularizer=regularization.kernel(),
-            recurrent_regularizer=regularization.kernel(),
-            name=f"{cell}_{depth}",
         )
         if bidirectional:
             recurrent = bidirectional_layer(recurrent, seeds)
         features = recurrent(features)
         if layer_normalization:
             features = keras.layers.LayerNormalization(name=f"{cell}_{depth}_normalization")(features)
-        if regularization.dropout:
-            features = keras.layers.Dropout(regularization.dropout, seed=seeds())(features)
+        features = regularization.dropped(features, seeds)
     return features
+
+
+def recurrent_layer(
+    cell: str, units: int, depth: int, regularization: _parts.Regularization, seeds: _parts.Seeds, **settings: Any
+) -> keras.layers.Layer:
+    """Gives the layer of cells at `depth`, from 1 on."""
+    return CELLS[cell](
+        units,
+        kernel_initializer=keras.initializers.GlorotUniform(seeds()),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds()),
+        kernel_regularizer=regularization.kernel(),
+        recurrent_regularizer=regularization.kernel(),
+        name=f"{cell}_{depth}",
+        **settings,
+    )
 
 
 def bidirectional_layer(forward: keras.layers.Layer, seeds: _parts.Seeds) -> keras.layers.Layer:

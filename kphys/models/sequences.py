@@ -88,8 +88,7 @@ def char_rnn(
     seeds = _parts.Seeds(seed)
 
     inputs = keras.Input((None,), batch_size=batch_size, dtype="int32", name="inputs")
-    embedding = keras.initializers.RandomUniform(seed=seeds())
-    features = keras.layers.Embedding(vocabulary_size, embedding_dim, embedding, name="embedding")(inputs)
+    features = _parts.embedding(vocabulary_size, embedding_dim, seeds)(inputs)
     features = recurrent_stack(
         features,
         units,

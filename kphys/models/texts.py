@@ -98,13 +98,12 @@ def text_classifier(
     head = classifier_head(num_classes, multilabel=multilabel)
     rows = None if word_vectors is None else _rows(vectorization, word_vectors)
     seeds = _parts.Seeds(seed)
-    embedding = keras.layers.Embedding(
+    embedding = _parts.embedding(
         vectorization.vocabulary_size(),
         _embedding_dim(embedding_dim, rows),
+        seeds,
         mask_zero=True,
-        embeddings_initializer=keras.initializers.RandomUniform(seed=seeds()),
         trainable=_arguments.flag("trainable_embedding", trainable_embedding),
-        name="embedding",
     )
     texts = keras.Input((), dtype="string", name="texts")
     words = vectorization(texts)  # (batch, words)
