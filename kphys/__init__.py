@@ -51,11 +51,15 @@ _HOMES = {
     "text_classifier": "kphys.models.texts",
     "word_vectors": "kphys.models.words",
     "WordVectors": "kphys.models.words",
+    "dqn": "kphys.agents.q_learning",
+    "DQN": "kphys.agents.q_learning",
+    "reinforce": "kphys.agents.policy_gradient",
+    "Reinforce": "kphys.agents.policy_gradient",
     "evaluate_classifier": "kphys.evaluation",
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
 }
-_MODULES = ("callbacks", "datasets", "evaluation", "models", "records")
+_MODULES = ("agents", "callbacks", "datasets", "environments", "evaluation", "models", "records")
 __all__ = [*_HOMES, *_MODULES, "__version__"]
 
 
@@ -73,17 +77,20 @@ def __dir__() -> list[str]:
 
 # From here on Keras knows the classes that files of models name.
 _REGISTERED = (
-    "_heads",
-    "_periodic",
-    "_codes",
-    "_tied",
-    "_reconstruction",
-    "_sampling",
-    "_vae",
-    "_gan",
-    "_char_rnn",
-    "_seq2seq",
-    "_word_vectors",
+    "models._heads",
+    "models._periodic",
+    "models._codes",
+    "models._tied",
+    "models._reconstruction",
+    "models._sampling",
+    "models._vae",
+    "models._gan",
+    "models._char_rnn",
+    "models._seq2seq",
+    "models._word_vectors",
+    "agents._dueling",
+    "agents._dqn",
+    "agents._reinforce",
 )
 for _module in _REGISTERED:
-    importlib.import_module(f"kphys.models.{_module}")
+    importlib.import_module(f"kphys.{_module}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ class Kind:
     model: str | None = None  # The class in kphys; `None`: one of Keras' own.
     loss: str = "loss"  # The log that a callback may watch.
     optimizers: tuple[str, ...] = ("",)  # What the logs of gradients begin with; none: there is nothing to clip.
-    batches: bool = True  # False: `fit` reads a whole text and cuts it itself.
+    batches: bool = True  # False: `fit` reads a whole text and cuts it itself, or plays.
+    plays: bool = False  # `fit` takes an environment.
     several_devices: bool = True
     drawn: str = "kernel"  # An expression in the paths of weights that the seed draws.
 
@@ -106,11 +108,30 @@ def _questions_and_answers(row: Row, generator: np.random.Generator) -> tuple[np
     return tuple(pair)
 
 
+def _observations(row: Row, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+    shape = np.atleast_1d(row.arguments[0])
+    images = len(shape) == 3
+    values = generator.integers(256, size=(BATCH, *shape)) if images else generator.normal(size=(BATCH, *shape))
+    return (values.astype("uint8" if images else "float32"),)
+
+
+_PLAYED = frozenset({"episode_length", "steps_per_second", "loss"})
 _CLASSIFIER = Kind(_classes, frozenset({"loss", "accuracy", "auc"}))
 _REGRESSOR = Kind(_values, frozenset({"loss", "mae", "rmse"}))
 _AUTOENCODER = Kind(_gray_twice, frozenset({"loss", "mse"}), model="Autoencoder")
 _VAE = Kind(_black_and_white, frozenset({"loss", "reconstruction_loss", "kl_loss"}), model="VAE")
+_REINFORCE = Kind(
+    _observations,
+    frozenset({"episode_return"}),
+    training_logs=_PLAYED | {"entropy"},
+    model="Reinforce",
+    loss="episode_return",
+    batches=False,
+    plays=True,
+    several_devices=False,
+)
 
+# By builder, or by the name of a row that differs from its builder's others.
 KINDS = {
     **dict.fromkeys(("mlp_classifier", "cnn_classifier", "rnn_classifier"), _CLASSIFIER),
     **dict.fromkeys(("mlp_regressor", "cnn_regressor", "rnn_regressor"), _REGRESSOR),
@@ -132,6 +153,20 @@ KINDS = {
         drawn="kernel|embeddings",
     ),
     "text_classifier": Kind(_texts, _CLASSIFIER.logs),
+    "dqn": Kind(
+        _observations,
+        frozenset({"episode_return"}),
+        training_logs=_PLAYED | {"q_mean", "epsilon"},
+        model="DQN",
+        loss="episode_return",
+        batches=False,
+        plays=True,
+        several_devices=False,
+    ),
+    "reinforce": _REINFORCE,
+    "reinforce[value]": dataclasses.replace(
+        _REINFORCE, training_logs=_REINFORCE.training_logs | {"value_loss"}, optimizers=("policy_", "value_")
+    ),
     "word_vectors": Kind(
         _sentences,
         frozenset({"loss"}),

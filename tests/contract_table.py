@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from agent_worlds import EPISODE, Film, Line
 from contract_kinds import BATCH, KINDS, STEPS, WORDS, Kind
 
 import kphys
@@ -39,7 +40,7 @@ class Row:
 
     @property
     def kind(self) -> Kind:
-        return KINDS[self.builder]
+        return KINDS.get(f"{self.builder}[{self.name}]", KINDS[self.builder])
 
     def data(self) -> tuple[np.ndarray, ...]:
         """Gives what `fit` takes, `(x,)` or `(x, y)`."""
@@ -51,12 +52,24 @@ class Row:
 
     def fit(self, model: keras.Model, *, batches: int = 1, validate: bool = False, **settings: Any) -> Any:
         """Trains `model` on the data, in `batches` batches an epoch if it takes batches, and gives its `History`."""
+        if self.kind.plays:
+            return self._play(model, validate=validate, **settings)
         data = self.data()
         if validate:
             settings["validation_data"] = data if len(data) > 1 else data[0]
         if self.kind.batches:
             settings |= {"batch_size": BATCH // batches, "shuffle": False}
         return model.fit(*data, verbose=0, **settings)
+
+    def _play(self, model: keras.Model, *, validate: bool, **settings: Any) -> Any:
+        """Has `model` play whole episodes and learn."""
+        if validate:
+            settings["validation_data"] = self.environment()
+        return model.fit(self.environment(), steps_per_epoch=2 * EPISODE, verbose=0, **settings)
+
+    def environment(self) -> Any:
+        """Gives what an agent plays in."""
+        return Line() if isinstance(self.arguments[0], int) else Film(EPISODE)
 
     def step(self, model: keras.Model) -> None:
         """Trains `model` on one batch, or if it takes no batches for an epoch."""
@@ -66,7 +79,9 @@ class Row:
             self.fit(model)
 
     def evaluate(self, model: keras.Model) -> dict[str, float]:
-        """Gives the logs of `model` on the data, in one batch."""
+        """Gives the logs of `model` on the data, in one batch, or of an agent over ten episodes."""
+        if self.kind.plays:
+            return {"episode_return": model.evaluate(self.environment()).mean}
         settings = {"batch_size": BATCH} if self.kind.batches else {}
         return model.evaluate(*self.data(), verbose=0, return_dict=True, **settings)
 
@@ -469,6 +484,55 @@ def _words() -> list[Row]:
     ]
 
 
+def _policy_gradients() -> list[Row]:
+    small = {"hidden_units": (4,), "episodes_per_update": 2, "learning_rate": 0.01}
+    one = dense(2, 4, 2)
+    options = {
+        "no-baseline": {"baseline": None},
+        "optimal": {"baseline": "optimal"},
+        "whole-return": {"reward_to_go": False},
+        "normalized-advantages": {"normalize_advantages": True},
+        "entropy-bonus": {"entropy_bonus": 0.1},
+        "activation": {"activation": "relu"},
+    }
+    convolutions = 9 * 3 * 32 + 32 + 9 * 32 * 64 + 64
+    return [
+        Row("mean", "reinforce", (2, 2), one, (2,), small, every_check=True),
+        *(Row(name, "reinforce", (2, 2), one, (2,), {**small, **given}) for name, given in options.items()),
+        Row("value", "reinforce", (2, 2), one + dense(2, 4, 1), (2,), {**small, "baseline": "value"}),
+        Row("normalized", "reinforce", (2, 2), one + 5, (2,), {**small, "normalization": Adapted(2)}),
+        Row("images", "reinforce", ((6, 6, 1), 2), convolutions - 9 * 2 * 32 + dense(36 * 64, 4, 2), (2,), small),
+    ]
+
+
+def _q_learning() -> list[Row]:
+    # Two features, two actions; every weight is there twice, once in the target network.
+    small = {"hidden_units": (4,), "learning_starts": 10, "train_period": 10, "gradient_steps": 4, "batch_size": 8}
+    small |= {"global_clipnorm": None, "learning_rate": 0.01}
+    one = 2 * dense(2, 4, 2)
+    options = {
+        "single": {"double": False},
+        "n-step": {"n_step": 3},
+        "prioritized": {"prioritized": True},
+        "soft": {"tau": 0.1},
+        "deep": {"hidden_units": (4, 3)},
+        "activation": {"activation": "tanh"},
+    }
+    weights = {"deep": 2 * dense(2, 4, 3, 2)}
+    rows = [Row("double", "dqn", (2, 2), one, (2,), small, every_check=True)]
+    rows += [
+        Row(name, "dqn", (2, 2), weights.get(name, one), (2,), {**small, **given}) for name, given in options.items()
+    ]
+    convolutions = 9 * 3 * 32 + 32 + 9 * 32 * 64 + 64
+    return [
+        *rows,
+        Row("dueling", "dqn", (2, 2), 2 * (dense(2, 4, 1) + dense(2, 4, 2)), (2,), {**small, "dueling": True}),
+        Row("normalized", "dqn", (2, 2), one + 2 * 5, (2,), {**small, "normalization": Adapted(2)}),
+        Row("images", "dqn", ((6, 6, 3), 2), 2 * (convolutions + dense(36 * 64, 4, 2)), (2,),
+            {**small, "frame_stack": 3}),
+    ]  # fmt: skip
+
+
 TEXTS = (_text_classifiers, _characters, _encoder_decoders, _words)
-FAMILIES = (_mlp, _cnn, _rnn, _autoencoders, _variational, _adversarial, *TEXTS)
+FAMILIES = (_mlp, _cnn, _rnn, _autoencoders, _variational, _adversarial, *TEXTS, _policy_gradients, _q_learning)
 ROWS = {f"{row.builder}[{row.name}]": row for family in FAMILIES for row in family()}
