@@ -1,4 +1,4 @@
-"""The stops of the tour: of networks of numbers and images here, of text in `_text_stops`."""
+"""The stops of the tour: of networks of numbers and images here, of text in `_text_stops`, agents in `_agent_stops`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import kphys
+from kphys._agent_stops import AGENT_STOPS
 from kphys._figures import draw_images
 from kphys._text_stops import TEXT_STOPS
 from kphys._tour import Data, Part, Stop, judge_classifier, judge_regressor, mean_and_error
@@ -255,7 +256,8 @@ STOPS = {
         threshold=2.1,
         simple=_entropy_of_labels,
         judge=_judge_dcgan,
-        batch_size=64,
+        takes={"batch_size": 64},
     ),
     **TEXT_STOPS,
+    **AGENT_STOPS,
 }

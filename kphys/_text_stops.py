@@ -164,7 +164,7 @@ TEXT_STOPS = {
         threshold=0.95,
         simple=_neighbours,
         judge=_judge_words,
-        batch_size=None,
+        takes={},
         clips=False,
     ),
     "char_rnn": Stop(
@@ -177,7 +177,7 @@ TEXT_STOPS = {
         simple=_five_characters,
         judge=_judge_characters,
         higher_is_better=False,
-        batch_size=None,
+        takes={},
     ),
     "seq2seq": Stop(
         "sums of two-digit numbers, as text",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ class Stop:
     """One family of the tour: what it learns, from which data, and what it must reach.
 
     `judge` draws a picture to a file and gives the score with its statistical error, from the part to test on; `simple`
-    gives what is reached without a network, as a word and a number in the units of `score`. A `batch_size` of `None` is
-    for what cuts its data into batches itself.
+    gives what is reached without a network, as a word and a number in the units of `score`. `takes` is what `fit` is
+    given beside data, epochs and callbacks.
     """
 
     data: str
@@ -37,7 +37,7 @@ class Stop:
     simple: Callable[[Data], tuple[str, float]]
     judge: Judge
     higher_is_better: bool = True
-    batch_size: int | None = 32
+    takes: Mapping[str, Any] = field(default_factory=lambda: {"batch_size": 32})
     clips: bool = True
 
     def passes(self, value: float) -> bool:
@@ -47,8 +47,7 @@ class Stop:
     def settings(self, callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, Any]:
         """Gives what `fit` takes beside the data, with these `callbacks`."""
         clipping = [GradientClipping(global_norm=1.0)] if self.clips else []
-        batches = {} if self.batch_size is None else {"batch_size": self.batch_size}
-        return {"epochs": self.epochs, "callbacks": [*clipping, *callbacks], "verbose": 0, **batches}
+        return {"epochs": self.epochs, "callbacks": [*clipping, *callbacks], "verbose": 0, **self.takes}
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:

@@ -33,10 +33,14 @@ class Row:
     stochastic: bool = False
     every_check: bool = False  # In the suite a person runs; the other rows' longer checks are marked slow.
 
-    def build(self, seed: int | None = 3) -> keras.Model:
+    def build(self, seed: int | None = 3, *, xla: bool = True) -> keras.Model:
+        """Gives the model as the builder makes it, or without XLA, whose compilation takes most of a test's time."""
         arguments = [_new(value) for value in self.arguments]
         options = {name: _new(value) for name, value in self.options.items()}
-        return getattr(kphys, self.builder)(*arguments, seed=seed, **options)
+        model = getattr(kphys, self.builder)(*arguments, seed=seed, **options)
+        if not xla:
+            model.jit_compile = False
+        return model
 
     @property
     def kind(self) -> Kind:

@@ -148,7 +148,7 @@ CLIPPING = ("gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_s
 @LONGER
 def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
     row = ROWS[name]
-    model = row.build()
+    model = row.build(xla=row.every_check)
     callbacks = [
         EarlyStopping(row.kind.loss, patience=5, restore_best_weights=True),
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),
@@ -187,7 +187,7 @@ def test_callbacks_of_gradients_are_refused_where_no_optimizer_takes_them(name, 
 @pytest.mark.filterwarnings("ignore:The loss never fell")  # Made-up data, and dropout.
 def test_a_search_for_the_learning_rate_leaves_everything_as_it_was(name):
     row = ROWS[name]
-    searched, untouched = row.build(), row.build()
+    searched, untouched = (row.build(xla=name in EVERYBODY) for _ in range(2))
     row.fit(searched, epochs=10, callbacks=[LearningRateFinder(num_steps=10)])
     for model in (searched, untouched):
         row.fit(model)
@@ -208,7 +208,7 @@ def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(name, t
     row = ROWS[name]
 
     def fit(folder, *callbacks):
-        model = row.build()
+        model = row.build(xla=name in EVERYBODY)
         callbacks = [keras.callbacks.BackupAndRestore(tmp_path / folder), *callbacks]
         return model, row.fit(model, epochs=3, callbacks=callbacks)
 
@@ -227,7 +227,8 @@ def test_the_best_checkpoint_is_the_model_of_its_epoch(name, tmp_path):
     row = ROWS[name]
     loss, file = row.kind.loss, tmp_path / "best.keras"
     checkpoint = keras.callbacks.ModelCheckpoint(file, monitor=f"val_{loss}", mode="min", save_best_only=True)
-    losses = row.fit(row.build(), epochs=3, validate=True, callbacks=[checkpoint]).history[f"val_{loss}"]
+    model = row.build(xla=name in EVERYBODY)
+    losses = row.fit(model, epochs=3, validate=True, callbacks=[checkpoint]).history[f"val_{loss}"]
     best = row.evaluate(keras.models.load_model(file))
     assert best[loss] == pytest.approx(min(losses), rel=1e-4)
 

@@ -78,6 +78,13 @@ def test_lorenz_forecast(run):
 
 
 @pytest.mark.slow
+def test_spin_chain(run):
+    reached, printed = run("spin_chain")
+    assert (reached > 0.98).all()
+    assert "enumeration:  fidelity 0.99778 by +x, -y, none, -y, +x" in printed
+
+
+@pytest.mark.slow
 def test_text_abstracts(run):
     accuracy, printed = run("text_abstracts")
     assert accuracy["words in order"] > 0.95

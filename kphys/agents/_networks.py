@@ -24,7 +24,7 @@ _LARGE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
 _SMALL = (Convolution(32, 3, 1), Convolution(64, 3, 1))
 _SMALLEST_LARGE = 36  # Pixels: below, nothing is left after the large ones.
 
-_VECTOR_UNITS, _IMAGE_UNITS = (256, 256), (512,)
+_VECTOR_UNITS, _IMAGE_UNITS = (128, 128), (512,)
 
 
 def observation_shape(value: Any) -> tuple[int, ...]:

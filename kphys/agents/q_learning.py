@@ -34,9 +34,10 @@ def dqn(
     batch_size: int = 128,
     learning_starts: int = 1_000,
     train_period: int = 64,
-    gradient_steps: int = 32,
+    gradient_steps: int = 64,
     target_update_period: int = 256,
     tau: float = 1.0,
+    delta: float = 10.0,
     epsilon_start: float = 1.0,
     epsilon_end: float = 0.04,
     exploration_steps: int = 8_000,
@@ -65,7 +66,7 @@ def dqn(
         observation_shape: Number of features of an observation, or of discrete states, which are taken one-hot; or
             `(height, width, channels)` for images of uint8, scaled to [0, 1] inside.
         num_actions: Number of actions, at least 2.
-        hidden_units: Units of the dense layers. `None`: (256, 256) for vectors, (512,) for images, which go through
+        hidden_units: Units of the dense layers. `None`: (128, 128) for vectors, (512,) for images, which go through
             three convolutions before (Mnih et al. 2015), or below 36 pixels two of 3×3 that keep every pixel.
         activation: Activation of the hidden layers, by name or as the function.
         dueling: Gives V(s) and the advantages last layers of their own; see `Dueling`.
@@ -82,6 +83,8 @@ def dqn(
         gradient_steps: Gradient steps of a round.
         target_update_period: Steps from one update of the target network to the next.
         tau: τ from 0 to 1; an update is θ⁻ ← τ θ + (1 − τ) θ⁻. 1 copies.
+        delta: δ of Huber's loss, a temporal difference error beyond which the gradient grows no more; the literature's
+            is 1. The step into a failure has the largest errors of all, and with 1 counts too little to be unlearnt.
         epsilon_start, epsilon_end, exploration_steps: ε falls linearly from the first to the second over that many
             steps, and stays there.
         frame_stack: Frames of which an observation is made, along the last axis; the environment shows one at a time.
@@ -90,8 +93,8 @@ def dqn(
         normalization: An adapted `keras.layers.Normalization` to go first, for vectors.
         optimizer: A Keras optimizer, or its name.
         learning_rate: Its learning rate or a schedule of gradient steps. `None`: with "adam" one that falls from 1e-3
-            to 1e-4 in 20,000 of them, which are 40,000 steps in the environment, and stays there: without it values
-            never settle. With another optimizer its own.
+            to 1e-4 in 40,000 of them, as many as steps in the environment, and stays there: without it values never
+            settle. With another optimizer its own.
         global_clipnorm: Norm to which the gradient of all weights together is clipped. `None`: it is not.
         seed: Fixes starting weights, episodes, exploration and what is drawn from memory. `None`: new ones each time.
         name: Name of the model.
@@ -147,6 +150,7 @@ def dqn(
         gradient_steps=gradient_steps,
         target_update_period=target_update_period,
         tau=tau,
+        delta=delta,
         epsilon_start=epsilon_start,
         epsilon_end=epsilon_end,
         exploration_steps=exploration_steps,
@@ -156,11 +160,11 @@ def dqn(
         name=_parts.model_name(name, "dqn"),
     )
     if learning_rate is None and optimizer == "adam":
-        learning_rate = keras.optimizers.schedules.PolynomialDecay(1e-3, 20_000, 1e-4)
+        learning_rate = keras.optimizers.schedules.PolynomialDecay(1e-3, 40_000, 1e-4)
     optimizer = _parts.make_optimizer(optimizer, learning_rate)
     if global_clipnorm is not None:
         optimizer.global_clipnorm = _arguments.real("global_clipnorm", global_clipnorm, positive=True)
     family = "dense" if len(shape) == 1 else "convolutional"
-    agent.compile(optimizer, "huber", jit_compile=execution(family).jit_compile)
+    agent.compile(optimizer, jit_compile=execution(family).jit_compile)
     optimizer.build(agent.trainable_variables)  # Its state is saved from the start.
     return agent

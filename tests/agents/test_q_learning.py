@@ -15,7 +15,14 @@ from kphys.agents.q_learning import DQN, Dueling, dqn
 from kphys.agents.tabular import q_value_iteration
 from kphys.callbacks import EarlyStopping, GradientClipping
 
-PLAIN = {"n_step": 1, "batch_size": 64, "train_period": 256, "gradient_steps": 128, "target_update_period": 10}
+PLAIN = {
+    "delta": 1.0,
+    "n_step": 1,
+    "batch_size": 64,
+    "train_period": 256,
+    "gradient_steps": 128,
+    "target_update_period": 10,
+}
 QUICK = {
     "n_step": 1,
     "batch_size": 64,
@@ -39,40 +46,41 @@ def linear(features, actions, **options):
     inputs = keras.Input((features,))
     network = keras.Model(inputs, keras.layers.Dense(actions, use_bias=False)(inputs))
     agent = DQN(network, **{**PLAIN, "seed": 0, **options})
-    agent.compile(keras.optimizers.SGD(0.1), "huber", jit_compile=False)
+    agent.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     return agent
 
 
 # === Exact answers ===
 
 
-@pytest.mark.parametrize("double", [False, True])
-def test_a_gradient_step_is_that_by_hand(double):
+@pytest.mark.parametrize(("double", "delta"), [(False, 1.0), (True, 1.0), (True, 2.5)])
+def test_a_gradient_step_is_that_by_hand(double, delta):
     generator = np.random.default_rng(0)
-    agent = linear(3, 2, double=double)
+    agent = linear(3, 2, double=double, delta=delta)
     w, w_target = (generator.normal(size=(3, 2)).astype("float32") for _ in range(2))
     agent.q_network.set_weights([w])
     agent.target_network.set_weights([w_target])
     s, following = (generator.normal(size=(6, 3)).astype("float32") for _ in range(2))
     actions = np.array([0, 1, 1, 0, 1, 0], "int32")
-    rewards = np.array([0.1, -0.2, 5.0, -7.0, 0.3, 0.0], "float32")  # Two beyond Huber's δ = 1.
+    rewards = np.array([0.1, -0.2, 5.0, -7.0, 0.3, 0.0], "float32")  # Two beyond Huber's δ.
     discounts = np.array([0.9, 0.0, 0.9, 0.81, 0.0, 0.9], "float32")  # Terminated, and cut off.
     weights = np.array([1.0, 0.5, 1.0, 0.2, 1.0, 0.7], "float32")
     batch = {"observations": s, "actions": actions, "rewards": rewards, "discounts": discounts, "weights": weights}
-    logs = agent.train_step({**batch, "next_observations": following})
+    several = {name: array[None] for name, array in {**batch, "next_observations": following}.items()}
+    loss, q_mean, td_errors = agent.make_train_function()(several)
 
     best = (following @ (w if double else w_target)).argmax(axis=1)
     targets = rewards + discounts * (following @ w_target)[np.arange(6), best]
     q = (s @ w)[np.arange(6), actions]
-    # dHuber/dq is the error, cut at ±1; the mean is over the batch.
-    slopes = np.clip(q - targets, -1, 1) * weights / 6
+    # dHuber/dq is the error, cut at ±δ; the mean is over the batch.
+    slopes = np.clip(q - targets, -delta, delta) * weights / 6
     gradient = np.stack([(slopes * (actions == action)) @ s for action in (0, 1)], axis=1)
     np.testing.assert_allclose(agent.q_network.get_weights()[0], w - 0.1 * gradient, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(logs["td_errors"], targets - q, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(logs["q_mean"], q.mean(), rtol=1e-5)
+    np.testing.assert_allclose(td_errors[0], targets - q, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(q_mean, q.mean(), rtol=1e-5)
     errors = np.abs(targets - q)
-    huber = np.where(errors <= 1, errors**2 / 2, errors - 0.5)
-    np.testing.assert_allclose(logs["loss"], (huber * weights).mean(), rtol=1e-5)
+    huber = np.where(errors <= delta, errors**2 / 2, delta * (errors - delta / 2))
+    np.testing.assert_allclose(loss, (huber * weights).mean(), rtol=1e-5)
     np.testing.assert_array_equal(agent.target_network.get_weights()[0], w_target)
 
 
@@ -89,6 +97,8 @@ def test_many_steps_in_one_call_are_as_many_by_themselves():
         "weights": np.ones((5, 4), "float32"),
     }
     loss, q_mean, td_errors = one.make_train_function()(batches)
+    judged = other.target_network(batches["next_observations"].reshape(20, 3)).numpy().reshape(5, 4, 2)
+    batches = {**batches, "next_q": judged}
     logs = [other.train_step({name: array[step] for name, array in batches.items()}) for step in range(5)]
     np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-6)
     np.testing.assert_allclose(loss, np.mean([entry["loss"] for entry in logs]), rtol=1e-5)
@@ -529,6 +539,7 @@ def test_a_memory_of_other_copies_is_not_mixed():
     ("options", "message"),
     [
         ({"discount": 1.5}, "`discount` must be a number from 0 to 1, got 1.5"),
+        ({"delta": 0}, "`delta` must be a positive number"),
         ({"tau": 2}, "`tau` must be a number from 0 to 1"),
         ({"epsilon_end": -0.1}, "`epsilon_end` must be"),
         ({"n_step": 0}, "`n_step` must be a positive integer"),
