@@ -13,6 +13,7 @@ Reference: Bukov et al., 2018, "Reinforcement learning in different phases of qu
 import sys
 
 import gymnasium
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -25,7 +26,9 @@ STEPS = 1_000  # Of an epoch.
 
 def learn(seed, epochs):
     """An agent, and the fidelity that its best pulses reached after every epoch."""
-    agent = dqn(16, 5, discount=1.0, n_step=1, exploration_steps=20_000, seed=seed)
+    rate = keras.optimizers.schedules.PolynomialDecay(1e-3, 20_000, 1e-4)
+    settings = {"hidden_units": (256, 256), "gradient_steps": 32, "n_step": 1, "delta": 1.0, "learning_rate": rate}
+    agent = dqn(16, 5, discount=1.0, exploration_steps=20_000, seed=seed, **settings)
     history = agent.fit(
         CHAIN, epochs=epochs, steps_per_epoch=STEPS, validation_data=CHAIN, validation_episodes=1, verbose=0
     )

@@ -30,6 +30,7 @@ def run(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_ising_phase_transition(run):
     found, printed = run("ising_phase_transition")
     assert 2.1 < found < 2.5

@@ -8,7 +8,7 @@ from kphys.models.adversarial import DCGAN, MinibatchStddev, gaussian_mode_cover
 
 pytestmark = pytest.mark.slow
 
-SEEDS, WIDTH, BATCH, STEPS = 5, 0.1, 64, 7000
+SEEDS, WIDTH, BATCH, STEPS = 3, 0.1, 64, 7000
 ANGLES = np.arange(8) * np.pi / 4
 CENTRES = 2 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
@@ -41,7 +41,7 @@ def _trained(guard, seed):
 
 
 def test_guards_find_all_eight_modes_where_a_generator_alone_collapses():
-    """Radius 2, width 0.1, 7,000 steps of 64 samples, seeds 0 to 4.
+    """Radius 2, width 0.1, 7,000 steps of 64 samples, seeds 0 to 2; seen with seeds 0 to 4:
 
     All eight modes: 5 of 5 seeds with "replay", with 64 to 93 % of samples within three widths of a centre; 5 of 5 with
     "minibatch_stddev", 80 to 94 %; 1 of 5 without a guard, where the others jump from mode to mode, one at a time.
@@ -50,4 +50,4 @@ def test_guards_find_all_eight_modes_where_a_generator_alone_collapses():
     for guard in ("replay", "minibatch_stddev"):
         assert [coverage.num_modes for coverage in found[guard]] == [8] * SEEDS
         assert min(coverage.share_good for coverage in found[guard]) >= 0.5
-    assert sum(coverage.num_modes == 8 for coverage in found[None]) <= 2
+    assert sum(coverage.num_modes == 8 for coverage in found[None]) <= 1

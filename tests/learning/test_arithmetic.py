@@ -15,6 +15,7 @@ def right(model, x, y, **settings):
     return (model.generate(x, **settings) == y).all(axis=1)
 
 
+@pytest.mark.slow
 def test_one_digit(falling):
     """All 200 problems: 160 to train on in 60 epochs, 40 to test. One seed.
 

@@ -698,6 +698,7 @@ def new_process(code, *arguments, **environment):
     run_python("-c", "\n".join(lines), *arguments, **environment)
 
 
+@pytest.mark.slow
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tmp_path):
     x = pixels()
     model = small(mode_collapse_guard="replay")
@@ -722,6 +723,7 @@ def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tm
     same(model.get_weights(), saved_arrays(tmp_path / "resumed.npz"))
 
 
+@pytest.mark.slow
 def test_trains_on_two_devices(tmp_path):
     new_process(
         [

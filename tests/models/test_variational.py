@@ -523,6 +523,7 @@ def new_process(code, *arguments, **environment):
     run_python("-c", "\n".join(lines), *arguments, **environment)
 
 
+@pytest.mark.slow
 def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(tmp_path):
     x = binary((32, 4, 4))
     model = vae((4, 4), 2, **eval(SETTINGS))
@@ -581,6 +582,7 @@ def test_a_file_of_weights_keeps_the_noise(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_trains_on_two_devices(tmp_path):
     new_process(
         [
