@@ -229,7 +229,9 @@ def test_the_best_checkpoint_is_the_model_of_its_epoch(name, tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(file, monitor=f"val_{loss}", mode="min", save_best_only=True)
     model = row.build(xla=False)
     losses = row.fit(model, epochs=3, validate=True, callbacks=[checkpoint]).history[f"val_{loss}"]
-    best = row.evaluate(keras.models.load_model(file))
+    loaded = keras.models.load_model(file)
+    loaded.jit_compile = False  # As `model`: XLA draws other numbers from the same state.
+    best = row.evaluate(loaded)
     assert best[loss] == pytest.approx(min(losses), rel=1e-4)
 
 

@@ -10,9 +10,9 @@ from kphys.models.sequences import character_dataset
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_foretells_better_than_a_table_of_five_letters(seed, real_data):
-    """The last tenth of the text: at most 1.73 nats a character after four epochs; two seeds, none may fail.
+    """The last tenth of the text: at most 1.73 nats a character after four epochs. One seed, as it takes minutes.
 
     1.73 is what the frequencies of five letters in a row reach on such a tenth. `benchmarks/characters.py` trains
     a larger network to its end.

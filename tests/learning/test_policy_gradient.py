@@ -43,7 +43,7 @@ def test_a_walker_of_one_parameter_learns_to_go_up():
     assert agent.evaluate(walk, episodes=2).mean == 20
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])  # Seen with 0 to 2; one, as it takes minutes.
 def test_the_map_is_walked_on_the_shortest_way(seed):
     settings = {"entropy_bonus": 0.005, "learning_rate": 2e-3, "discount": 0.95, "episodes_per_update": 8}
     agent = reinforce((6, 6, 3), 4, hidden_units=64, seed=seed, **settings)
