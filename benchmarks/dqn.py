@@ -3,7 +3,7 @@
     python benchmarks/dqn.py [--seeds 10] [--task CartPole-v1]
 
 Every row trains `--seeds` agents one after the other, each in a process of its own, on as many steps as rl-zoo does.
-"kphys" has the builder's defaults (for CartPole), "kphys as rl-zoo" the hyperparameters that rl-zoo tuned for
+"kphys" has the builder's defaults, "kphys as rl-zoo" the hyperparameters that rl-zoo tuned for
 Stable-Baselines3, which has them too: their times are compared. An agent is judged by the mean return of 100 episodes
 of its best actions. Solved is at least 475, −85 and −110. Without Stable-Baselines3 its rows are left out
 (pip install stable-baselines3).
@@ -123,12 +123,10 @@ def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict
 
 
 CONTESTANTS = {
-    "kphys": lambda task, seed: kphys(task, seed, {} if task == "CartPole-v1" else OURS[task]),
+    "kphys": lambda task, seed: kphys(task, seed, {}),
     "kphys as rl-zoo": lambda task, seed: kphys(task, seed, {**TASKS[task][2], **PLAIN}),
     "Stable-Baselines3": lambda task, seed: stable_baselines3(task, seed, TASKS[task][2]),
 }
-# What is not the builder's default.
-OURS: dict[str, dict[str, object]] = {"Acrobot-v1": {}, "MountainCar-v0": {}}
 
 
 def main() -> None:

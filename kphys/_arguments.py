@@ -66,6 +66,14 @@ def real(
     return float(value)
 
 
+def share(name: str, value: Any) -> float:
+    """Gives `value` back as a `float` from 0 to 1."""
+    value = real(name, value, minimum=0)
+    if value > 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1, got {value:g}.")
+    return value
+
+
 def flag(name: str, value: Any) -> bool:
     """Gives `value` back if it is `True` or `False`."""
     if not isinstance(value, (bool, np.bool_)):

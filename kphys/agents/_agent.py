@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kphys import _arguments
 from kphys.agents._acting import forward_pass
+from kphys.agents._episodes import quotas
 from kphys.agents._play import Play
 from kphys.agents._worlds import open_worlds
 from kphys.models._arrays import check_finite as check_finite_array
@@ -32,8 +33,8 @@ class Evaluation(NamedTuple):
 class Agent(KeepsState, keras.Model):
     """A Keras model that is fitted to an environment.
 
-    A class of agents has `policy_network`, which `_actions` turns into actions; `_prepare`, called when training
-    begins; and `_round`, which plays and learns a little. All randomness is a function of `_entropy` and of counters,
+    A class of agents has `policy_network`, which `_best` turns into actions; `_prepare`, called when training begins;
+    and `_round`, which plays and learns a little. All randomness is a function of `_entropy` and of counters,
     so that these are all that a file has to hold of it.
     """
 
@@ -331,10 +332,9 @@ def played_returns(agent: Agent, worlds: Any, episodes: int, seed: int) -> np.nd
     seeds = np.random.default_rng([seed, EVALUATION]).integers(2**31, size=episodes + 2 * worlds.num)
     own = [iter(seeds[copy :: worlds.num].tolist()) for copy in range(worlds.num)]
     play = Play(worlds, lambda copy: next(own[copy], copy), agent.frame_stack)
-    left = [len(range(copy, episodes, worlds.num)) for copy in range(worlds.num)]
-    forward, returns = agent._forward(), []
-    while any(left):
-        play.step(agent._best(forward, play.observations), np.array(left) > 0)
+    left, forward, returns = quotas(episodes, worlds.num), agent._forward(), []
+    while (active := left > 0).any():
+        play.step(agent._best(forward, play.observations), active)
         for copy, episode_return, _ in play.ended:
             left[copy] -= 1
             returns.append(episode_return)

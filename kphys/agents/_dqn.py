@@ -16,7 +16,7 @@ from kphys.agents._agent import EXPLORATION, LEARNING, Agent
 from kphys.agents._networks import check_network
 from kphys.agents._play import Play, check_finite
 from kphys.agents.replay import ReplayBuffer
-from kphys.agents.returns import check_discount, td_targets
+from kphys.agents.returns import td_targets
 from kphys.models._saved import with_parts
 
 _BYTES_AT_ONCE = 2**26  # Of observations for one compiled call: bounds the memory.
@@ -91,7 +91,7 @@ class DQN(Agent):
         self.target_network = _copy(q_network)
         self.double = _arguments.flag("double", double)
         self.n_step = _arguments.integer("n_step", n_step)
-        self.discount = check_discount(discount)
+        self.discount = _arguments.share("discount", discount)
         self.replay_capacity = _arguments.integer("replay_capacity", replay_capacity)
         self.prioritized = _arguments.flag("prioritized", prioritized)
         self.priority_exponent = _arguments.real("priority_exponent", priority_exponent, minimum=0)
@@ -101,10 +101,10 @@ class DQN(Agent):
         self.train_period = _arguments.integer("train_period", train_period)
         self.gradient_steps = _arguments.integer("gradient_steps", gradient_steps)
         self.target_update_period = _arguments.integer("target_update_period", target_update_period)
-        self.tau = _checked_share("tau", tau)
+        self.tau = _arguments.share("tau", tau)
         self.delta = _arguments.real("delta", delta, positive=True)
-        self.epsilon_start = _checked_share("epsilon_start", epsilon_start)
-        self.epsilon_end = _checked_share("epsilon_end", epsilon_end)
+        self.epsilon_start = _arguments.share("epsilon_start", epsilon_start)
+        self.epsilon_end = _arguments.share("epsilon_end", epsilon_end)
         self.exploration_steps = _arguments.integer("exploration_steps", exploration_steps)
         self.frame_stack = _arguments.integer("frame_stack", frame_stack)
         self.save_replay = _arguments.flag("save_replay", save_replay)
@@ -119,7 +119,10 @@ class DQN(Agent):
     @property
     def epsilon(self) -> float:
         """The probability of a random action now: from `epsilon_start` linearly to `epsilon_end`."""
-        return float(np.interp(self.num_steps, [0, self.exploration_steps], [self.epsilon_start, self.epsilon_end]))
+        return float(self._epsilon_at(self.num_steps))
+
+    def _epsilon_at(self, steps: Any) -> Any:
+        return np.interp(steps, [0, self.exploration_steps], [self.epsilon_start, self.epsilon_end])
 
     # === Playing ===
 
@@ -165,8 +168,7 @@ class DQN(Agent):
         """Plays ε-greedily and remembers it."""
         num, spaces = play.num, play.worlds.spaces
         generator = self._generator(EXPLORATION, self.num_steps)
-        times = self.num_steps + num * np.arange(steps)
-        epsilons = np.interp(times, [0, self.exploration_steps], [self.epsilon_start, self.epsilon_end])
+        epsilons = self._epsilon_at(self.num_steps + num * np.arange(steps))
         explores = generator.random((steps, num)) < epsilons[:, None]
         chosen = generator.integers(self.num_actions, size=(steps, num))
         frames = np.empty((steps, num, *spaces.shape), spaces.dtype)
@@ -330,10 +332,3 @@ def _copy(network: keras.Model) -> keras.Model:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # It computes with what it has derived from its weights.
     return copy
-
-
-def _checked_share(name: str, value: Any) -> float:
-    value = _arguments.real(name, value, minimum=0)
-    if value > 1:
-        raise ValueError(f"`{name}` must be a number from 0 to 1, got {value:g}.")
-    return value

@@ -62,6 +62,21 @@ def observed(shape: tuple[int, ...], normalization: Any, activation: str, seeds:
     return inputs, keras.layers.Flatten(name="flat")(features)
 
 
+def hidden_layers(features: Any, units: Sequence[int], activation: str, seeds: _parts.Seeds) -> Any:
+    """Gives `features` after dense layers, without regularization: agents make their own data."""
+    return _parts.dense_stack(features, units, activation, _parts.Regularization(0.0, 0.0, 0.0), False, seeds)
+
+
+def make_optimizer(optimizer: Any, learning_rate: Any, usual: Any, global_clipnorm: Any) -> keras.optimizers.Optimizer:
+    """Gives an optimizer that clips; `usual` is the learning rate of "adam" where none is given."""
+    if learning_rate is None and optimizer == "adam":
+        learning_rate = usual
+    optimizer = _parts.make_optimizer(optimizer, learning_rate)
+    if global_clipnorm is not None:
+        optimizer.global_clipnorm = _arguments.real("global_clipnorm", global_clipnorm, positive=True)
+    return optimizer
+
+
 def check_network(name: str, network: Any, outputs: str) -> None:
     """Raises an error unless `network` is a built model from observations to `outputs`, `(batch, n)`."""
     if not isinstance(network, keras.Model):

@@ -15,7 +15,7 @@ from kphys.agents._baselines import BASELINES, check_baseline, entropies, optima
 from kphys.agents._episodes import Episodes, play_episodes, quotas
 from kphys.agents._play import Play
 from kphys.agents._policies import PolicyAgent, check_policy, checked_value_network
-from kphys.agents.returns import check_discount, discounted_returns, normalized, time_means
+from kphys.agents.returns import discounted_returns, normalized, time_means
 from kphys.models._saved import with_parts
 
 _MOST_COPIES = 16  # That play side by side: beyond, a step costs hardly less.
@@ -89,7 +89,7 @@ class Reinforce(PolicyAgent):
         if reward_to_go is not None:
             _arguments.flag("reward_to_go", reward_to_go)
         self.policy, self.baseline = policy, baseline
-        self.discount = check_discount(discount)
+        self.discount = _arguments.share("discount", discount)
         self.reward_to_go = baseline != "optimal" if reward_to_go is None else bool(reward_to_go)
         self.normalize_advantages = _arguments.flag("normalize_advantages", normalize_advantages)
         self.entropy_bonus = _arguments.real("entropy_bonus", entropy_bonus, minimum=0)

@@ -11,14 +11,6 @@ from numpy.typing import ArrayLike
 from kphys import _arguments
 
 
-def share(name: str, value: Any) -> float:
-    """Gives `value` back as a `float` from 0 to 1."""
-    value = _arguments.real(name, value, minimum=0)
-    if value > 1:
-        raise ValueError(f"`{name}` must be a number from 0 to 1, got {value:g}.")
-    return value
-
-
 def observation_shape(value: int | Sequence[int], frame_stack: int) -> tuple[int, ...]:
     """Gives `value` as a tuple, empty for observations that are one number."""
     empty = isinstance(value, Sequence) and len(value) == 0

@@ -27,8 +27,10 @@ class Spaces:
         self.num_actions = int(action_space.n)
         self.first_action = int(action_space.start)
         self._num_states = int(observation_space.n) if hasattr(observation_space, "n") else None
-        self._first_state = int(observation_space.start) if self._num_states else 0
-        shape = (self._num_states,) if self._num_states else tuple(observation_space.shape)
+        shape = tuple(observation_space.shape)
+        if self._num_states:
+            self._first_state, self._one_hot = int(observation_space.start), np.eye(self._num_states, dtype="float32")
+            shape = (self._num_states,)
         # Gray images need an axis of channels where the network has one.
         self.shape = (*shape, 1) if len(shape) == 2 and len(sample_shape) == 3 else shape
         self.dtype = np.dtype("uint8" if observation_space.dtype == np.uint8 else "float32")
@@ -36,7 +38,7 @@ class Spaces:
     def seen(self, observation: Any) -> np.ndarray:
         """Gives one observation, or several of them, as networks take it: discrete states one-hot."""
         if self._num_states:
-            return np.eye(self._num_states, dtype="float32")[np.asarray(observation) - self._first_state]
+            return self._one_hot[np.asarray(observation) - self._first_state]
         observation = np.asarray(observation, self.dtype)
         return observation[..., None] if self.shape[-1:] == (1,) and observation.shape[-1:] != (1,) else observation
 
@@ -95,8 +97,7 @@ class Vector:
         self._environment, self.spaces, self.num = environment, spaces, environment.num_envs
         # What doesn't say how it begins new episodes keeps to Gymnasium's default.
         mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self._disabled, self._same_step = mode == AutoresetMode.DISABLED, mode == AutoresetMode.SAME_STEP
-        self._next_step = mode == AutoresetMode.NEXT_STEP
+        self._same_step, self._next_step = mode == AutoresetMode.SAME_STEP, mode == AutoresetMode.NEXT_STEP
         self._begins = np.zeros(self.num, bool)  # In the coming step, by itself.
 
     def begin_all(self, seeds: list[int]) -> np.ndarray:

@@ -106,7 +106,7 @@ def reinforce(
 
     def network(outputs: int, last_activation: str | None, name: str) -> keras.Model:
         inputs, features = _networks.observed(shape, normalization, activation, seeds)
-        features = _parts.dense_stack(features, units, activation, _parts.Regularization(0.0, 0.0, 0.0), False, seeds)
+        features = _networks.hidden_layers(features, units, activation, seeds)
         # Near 0: a policy that begins by pure chance has everything to learn from.
         start = keras.initializers.RandomNormal(stddev=0.01, seed=seeds())
         head = keras.layers.Dense(outputs, last_activation, kernel_initializer=start, dtype="float32", name="outputs")
@@ -126,11 +126,7 @@ def reinforce(
         seed=seed,
         name=_parts.model_name(name, "reinforce"),
     )
-    if learning_rate is None and optimizer == "adam":
-        learning_rate = _LEARNING_RATES[len(shape)]
-    optimizer = _parts.make_optimizer(optimizer, learning_rate)
-    if global_clipnorm is not None:
-        optimizer.global_clipnorm = _arguments.real("global_clipnorm", global_clipnorm, positive=True)
+    optimizer = _networks.make_optimizer(optimizer, learning_rate, _LEARNING_RATES[len(shape)], global_clipnorm)
     agent.compile(optimizer, _value_optimizer(value_learning_rate, with_values))
     return agent
 

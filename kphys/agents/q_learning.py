@@ -135,7 +135,7 @@ def dqn(
     else:
         start = keras.initializers.GlorotUniform(seeds())
         head = keras.layers.Dense(num_actions, kernel_initializer=start, dtype="float32", name="q")
-    features = _parts.dense_stack(features, units, activation, _parts.Regularization(0.0, 0.0, 0.0), False, seeds)
+    features = _networks.hidden_layers(features, units, activation, seeds)
     agent = DQN(
         keras.Model(inputs, head(features), name="q_network"),
         double=double,
@@ -160,11 +160,8 @@ def dqn(
         seed=seed,
         name=_parts.model_name(name, "dqn"),
     )
-    if learning_rate is None and optimizer == "adam":
-        learning_rate = keras.optimizers.schedules.PolynomialDecay(1e-3, 40_000, 1e-4)
-    optimizer = _parts.make_optimizer(optimizer, learning_rate)
-    if global_clipnorm is not None:
-        optimizer.global_clipnorm = _arguments.real("global_clipnorm", global_clipnorm, positive=True)
+    usual = keras.optimizers.schedules.PolynomialDecay(1e-3, 40_000, 1e-4)
+    optimizer = _networks.make_optimizer(optimizer, learning_rate, usual, global_clipnorm)
     family = "dense" if len(shape) == 1 else "convolutional"
     agent.compile(optimizer, jit_compile=execution(family).jit_compile)
     optimizer.build(agent.trainable_variables)  # Its state is saved from the start.

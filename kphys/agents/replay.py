@@ -84,7 +84,7 @@ class ReplayBuffer:
         self.num_environments = _arguments.integer("num_environments", num_environments)
         self.frame_stack = _arguments.integer("frame_stack", frame_stack)
         self.n_step = _arguments.integer("n_step", n_step)
-        self.discount = _replay_checks.share("discount", discount)
+        self.discount = _arguments.share("discount", discount)
         self.prioritized = _arguments.flag("prioritized", prioritized)
         self.priority_exponent = self._exponent(priority_exponent)
         self.observation_shape = _replay_checks.observation_shape(observation_shape, self.frame_stack)
@@ -212,7 +212,7 @@ class ReplayBuffer:
 
     def _importance(self, value: float | None) -> float | None:
         if self.prioritized:
-            return _replay_checks.share("importance_exponent", value)
+            return _arguments.share("importance_exponent", value)
         if value is not None:
             raise ValueError(f"`importance_exponent` is {value!r}, but nothing is prioritized: pass None.")
         return None

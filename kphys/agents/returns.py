@@ -33,17 +33,9 @@ def discounted_returns(rewards: Any, discount: float) -> np.ndarray:
     rewards = np.asarray(rewards, "float64")
     if rewards.ndim != 1 or not np.isfinite(rewards).all():
         raise ValueError(f"`rewards` must be a finite array of one axis, got shape {rewards.shape}: {rewards!r}.")
-    discount = check_discount(discount)
+    discount = _arguments.share("discount", discount)
     # G_t = r_t + γ G_{t+1} is a recursive filter that runs backwards.
     return lfilter([1.0], [1.0, -discount], rewards[::-1])[::-1].copy()
-
-
-def check_discount(discount: Any) -> float:
-    """Gives γ back, a number from 0 to 1."""
-    discount = _arguments.real("discount", discount, minimum=0)
-    if discount > 1:
-        raise ValueError(f"`discount` must be a number from 0 to 1, got {discount:g}.")
-    return discount
 
 
 def normalized(advantages: Any) -> np.ndarray:

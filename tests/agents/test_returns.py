@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kphys.agents.returns import check_discount, discounted_returns, normalized, td_targets, time_means
+from kphys import _arguments
+from kphys.agents.returns import discounted_returns, normalized, td_targets, time_means
 
 
 def test_discounted_returns_are_the_sums_written_out():
@@ -34,7 +35,7 @@ def test_rewards_that_are_no_finite_row_are_refused(rewards):
 @pytest.mark.parametrize(("discount", "error"), [(1.01, ValueError), (-0.1, ValueError), ("1", TypeError)])
 def test_a_discount_is_from_0_to_1(discount, error):
     with pytest.raises(error, match="`discount` must be a number"):
-        check_discount(discount)
+        _arguments.share("discount", discount)
 
 
 def test_normalized_advantages_have_mean_0_and_deviation_1():

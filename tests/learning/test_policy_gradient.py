@@ -43,10 +43,10 @@ def test_a_walker_of_one_parameter_learns_to_go_up():
     assert agent.evaluate(walk, episodes=2).mean == 20
 
 
-@pytest.mark.parametrize("seed", [0])  # Seen with 0 to 2; one, as it takes minutes.
-def test_the_map_is_walked_on_the_shortest_way(seed):
+def test_the_map_is_walked_on_the_shortest_way():
+    """Seen with seeds 0 to 2; one, as it takes minutes."""
     settings = {"entropy_bonus": 0.005, "learning_rate": 2e-3, "discount": 0.95, "episodes_per_update": 8}
-    agent = reinforce((6, 6, 3), 4, hidden_units=64, seed=seed, **settings)
+    agent = reinforce((6, 6, 3), 4, hidden_units=64, seed=0, **settings)
     # Who walks by chance seldom finds both treasures: short episodes tell more for their steps.
     worlds = gymnasium.make_vec("kphys/TreasureMap-v0", num_envs=8, max_episode_steps=60)
     agent.fit(worlds, steps_per_epoch=120_000, verbose=0)
