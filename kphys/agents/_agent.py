@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -95,22 +98,36 @@ class Agent(KeepsState, keras.Model):
         steps_per_epoch = _arguments.integer("steps_per_epoch", steps_per_epoch)
         initial_epoch = _arguments.integer("initial_epoch", initial_epoch, minimum=0)
         validation_episodes = _arguments.integer("validation_episodes", validation_episodes)
-        worlds = self._open("environment", environment, self.num_copies)
-        validation = None
-        if validation_data is not None:
-            validation = self._open("validation_data", validation_data, validation_episodes)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.callbacks.CallbackList(
-                callbacks,
-                add_history=True,
-                add_progbar=verbose != 0,
-                verbose=verbose,
-                epochs=epochs,
-                steps=self._rounds(steps_per_epoch, worlds.num),
-                model=self,
-            )
+        with contextlib.ExitStack() as opened:
+            worlds = opened.enter_context(self._opened("environment", environment, self.num_copies))
+            evaluated = None
+            if validation_data is not None:
+                validation = self._opened("validation_data", validation_data, validation_episodes)
+                evaluated = functools.partial(self._evaluated, opened.enter_context(validation), validation_episodes, 0)
+            if not isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks = keras.callbacks.CallbackList(
+                    callbacks,
+                    add_history=True,
+                    add_progbar=verbose != 0,
+                    verbose=verbose,
+                    epochs=epochs,
+                    steps=self._rounds(steps_per_epoch, worlds.num),
+                    model=self,
+                )
+            self._prepare(worlds)
+            self._train(worlds, initial_epoch, epochs, steps_per_epoch, evaluated, callbacks)
+        return self.history
+
+    def _train(
+        self,
+        worlds: Any,
+        initial_epoch: int,
+        epochs: int,
+        steps_per_epoch: int,
+        evaluated: Callable[[], Evaluation] | None,
+        callbacks: keras.callbacks.CallbackList,
+    ) -> None:
         self.stop_training = False
-        self._prepare(worlds)
         self.make_train_function()
         callbacks.on_train_begin()
         # BackupAndRestore says by this attribute where it goes on.
@@ -122,8 +139,8 @@ class Agent(KeepsState, keras.Model):
             for epoch in range(first_epoch, epochs):
                 callbacks.on_epoch_begin(epoch)
                 logs = self._epoch(play, steps_per_epoch, callbacks, logs)
-                if validation is not None:
-                    logs["val_episode_return"] = self._evaluated(validation, validation_episodes, 0).mean
+                if evaluated is not None:
+                    logs["val_episode_return"] = evaluated().mean
                 callbacks.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
@@ -131,11 +148,7 @@ class Agent(KeepsState, keras.Model):
             self._num_begun = self._num_touched
             del self._play
             self._leave(play)
-            for name, opened in ((environment, worlds), (validation_data, validation)):
-                if isinstance(name, str):
-                    opened.close()
         callbacks.on_train_end(logs)
-        return self.history
 
     def _epoch(
         self, play: Play, steps: int, callbacks: keras.callbacks.CallbackList, before: dict[str, float]
@@ -168,8 +181,15 @@ class Agent(KeepsState, keras.Model):
         self._num_begun += 1
         return int(seed)
 
-    def _open(self, name: str, environment: Any, num: int) -> Any:
-        return open_worlds(name, environment, num, self.input_shape[1:], self.num_actions, self.frame_stack)
+    @contextlib.contextmanager
+    def _opened(self, name: str, environment: Any, num: int) -> Iterator[Any]:
+        """Gives the worlds of an environment, and closes those that were made of a name."""
+        worlds = open_worlds(name, environment, num, self.input_shape[1:], self.num_actions, self.frame_stack)
+        try:
+            yield worlds
+        finally:
+            if isinstance(environment, str):
+                worlds.close()
 
     def _rounds(self, steps: int, num: int) -> int | None:
         """Gives the number of rounds in an epoch, for the progress bar; `None` where nobody knows."""
@@ -257,12 +277,8 @@ class Agent(KeepsState, keras.Model):
         """
         episodes = _arguments.integer("episodes", episodes)
         seed = 0 if _arguments.seed("seed", seed) is None else int(seed)
-        worlds = self._open("environment", environment, min(episodes, 16))
-        try:
+        with self._opened("environment", environment, min(episodes, 16)) as worlds:
             return self._evaluated(worlds, episodes, seed)
-        finally:
-            if isinstance(environment, str):
-                worlds.close()
 
     def _evaluated(self, worlds: Any, episodes: int, seed: int) -> Evaluation:
         returns = played_returns(self, worlds, episodes, seed)
@@ -285,8 +301,9 @@ class Agent(KeepsState, keras.Model):
 
         seed = 0 if _arguments.seed("seed", seed) is None else int(seed)
 
-        def play(opened: Any) -> float:
-            return float(played_returns(self, self._open("environment", opened, 1), 1, seed)[0])
+        def play(drawn: Any) -> float:
+            with self._opened("environment", drawn, 1) as worlds:
+                return float(played_returns(self, worlds, 1, seed)[0])
 
         return record(play, environment, path, fps)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from kphys import _arguments
+from kphys.agents import _replay_checks
 from kphys.agents._agent import EXPLORATION, LEARNING, Agent
 from kphys.agents._networks import check_network
 from kphys.agents._play import Play, check_finite
@@ -67,8 +68,8 @@ class DQN(Agent):
         discount: float = 0.99,
         replay_capacity: int = 100_000,
         prioritized: bool = False,
-        priority_exponent: float = 0.6,
-        importance_exponent: float = 0.4,
+        priority_exponent: float | None = None,
+        importance_exponent: float | None = None,
         batch_size: int = 128,
         learning_starts: int = 1_000,
         train_period: int = 64,
@@ -94,8 +95,8 @@ class DQN(Agent):
         self.discount = _arguments.share("discount", discount)
         self.replay_capacity = _arguments.integer("replay_capacity", replay_capacity)
         self.prioritized = _arguments.flag("prioritized", prioritized)
-        self.priority_exponent = _arguments.real("priority_exponent", priority_exponent, minimum=0)
-        self.importance_exponent = _arguments.real("importance_exponent", importance_exponent, minimum=0)
+        self.priority_exponent = _replay_checks.priority_exponent(priority_exponent, self.prioritized)
+        self.importance_exponent = _replay_checks.importance_exponent(importance_exponent, self.prioritized, usual=0.4)
         self.batch_size = _arguments.integer("batch_size", batch_size)
         self.learning_starts = _arguments.integer("learning_starts", learning_starts, minimum=0)
         self.train_period = _arguments.integer("train_period", train_period)
@@ -146,7 +147,7 @@ class DQN(Agent):
             n_step=self.n_step,
             discount=self.discount,
             prioritized=self.prioritized,
-            **({"priority_exponent": self.priority_exponent} if self.prioritized else {}),
+            priority_exponent=self.priority_exponent,
         )
 
     def _rounds(self, steps: int, num: int) -> int:
@@ -213,8 +214,7 @@ class DQN(Agent):
 
     def _learn_at_once(self, steps: int) -> None:
         generator = self._generator(LEARNING, self.num_updates)
-        exponent = self.importance_exponent if self.prioritized else None
-        batches = self.replay.sample(steps, self.batch_size, generator, exponent)
+        batches = self.replay.sample(steps, self.batch_size, generator, self.importance_exponent)
         indices = batches.pop("indices")
         loss, q_mean, td_errors = self.train_function(batches)
         self.num_updates += steps

@@ -35,6 +35,24 @@ def observation_dtype(value: Any) -> np.dtype:
     return dtype
 
 
+def priority_exponent(value: float | None, prioritized: bool) -> float | None:
+    """Gives α of prioritized draws, `None` for others."""
+    value = _of_priorities("priority_exponent", value, prioritized, 0.6)
+    return _arguments.real("priority_exponent", value, minimum=0) if prioritized else None
+
+
+def importance_exponent(value: float | None, prioritized: bool, usual: float | None = None) -> float | None:
+    """Gives β of prioritized draws, `None` for others."""
+    value = _of_priorities("importance_exponent", value, prioritized, usual)
+    return _arguments.share("importance_exponent", value) if prioritized else None
+
+
+def _of_priorities(name: str, value: float | None, prioritized: bool, usual: float | None) -> float | None:
+    if value is not None and not prioritized:
+        raise ValueError(f"`{name}` is {value!r}, but nothing is prioritized: pass prioritized=True.")
+    return usual if value is None else value
+
+
 def ring_length(capacity: int, num_environments: int, n_step: int, frame_stack: int) -> int:
     """Gives the observations that each environment may hold."""
     capacity = _arguments.integer("capacity", capacity)

@@ -29,8 +29,8 @@ def dqn(
     discount: float = 0.99,
     replay_capacity: int = 100_000,
     prioritized: bool = False,
-    priority_exponent: float = 0.6,
-    importance_exponent: float = 0.4,
+    priority_exponent: float | None = None,
+    importance_exponent: float | None = None,
     batch_size: int = 128,
     learning_starts: int = 1_000,
     train_period: int = 64,
@@ -76,8 +76,8 @@ def dqn(
         discount: γ, from 0 to 1.
         replay_capacity: Observations that are remembered; see `kphys.agents.replay.ReplayBuffer`.
         prioritized: Draws transitions of large error oftener; within a round by their errors before it.
-        priority_exponent: α of the priorities: 0 is uniform.
-        importance_exponent: β of the weights that correct for it: 1 corrects fully.
+        priority_exponent: α ≥ 0 of the priorities: 0 is uniform. `None`: 0.6 with `prioritized`, which it needs.
+        importance_exponent: β from 0 to 1 of the weights that correct for it: 1 corrects fully. `None`: likewise 0.4.
         batch_size: Transitions of a gradient step.
         learning_starts: Steps before the first gradient step.
         train_period: Steps from one round of training to the next.

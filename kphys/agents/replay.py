@@ -86,7 +86,7 @@ class ReplayBuffer:
         self.n_step = _arguments.integer("n_step", n_step)
         self.discount = _arguments.share("discount", discount)
         self.prioritized = _arguments.flag("prioritized", prioritized)
-        self.priority_exponent = self._exponent(priority_exponent)
+        self.priority_exponent = _replay_checks.priority_exponent(priority_exponent, self.prioritized)
         self.observation_shape = _replay_checks.observation_shape(observation_shape, self.frame_stack)
         self.dtype = _replay_checks.observation_dtype(dtype)
         ring = _replay_checks.ring_length(capacity, self.num_environments, self.n_step, self.frame_stack)
@@ -107,13 +107,6 @@ class ReplayBuffer:
     def _settings(self) -> tuple[str, ...]:
         names = ("capacity", "num_environments", "frame_stack", "n_step", "discount", "prioritized")
         return (*names, "priority_exponent") if self.prioritized else names
-
-    def _exponent(self, value: float | None) -> float | None:
-        if self.prioritized:
-            return 0.6 if value is None else _arguments.real("priority_exponent", value, minimum=0)
-        if value is not None:
-            raise ValueError(f"`priority_exponent` is {value!r}, but nothing is prioritized: pass prioritized=True.")
-        return None
 
     def __len__(self) -> int:
         """Number of transitions that can be drawn."""
@@ -196,7 +189,7 @@ class ReplayBuffer:
         batch_size = _arguments.integer("batch_size", batch_size)
         if not isinstance(generator, np.random.Generator):
             raise TypeError(f"`generator` must be a numpy.random.Generator, got {generator!r}.")
-        importance_exponent = self._importance(importance_exponent)
+        importance_exponent = _replay_checks.importance_exponent(importance_exponent, self.prioritized)
         if len(self) == 0:
             raise ValueError(
                 f"The replay buffer holds no complete transition (n_step={self.n_step}) yet: extend it before sampling."
@@ -209,13 +202,6 @@ class ReplayBuffer:
             weights = np.ones(len(slots), np.float32)
         drawn = {**self._transitions.gather(slots), "weights": weights, "indices": slots}
         return {name: array.reshape(*shape, *array.shape[1:]) for name, array in drawn.items()}
-
-    def _importance(self, value: float | None) -> float | None:
-        if self.prioritized:
-            return _arguments.share("importance_exponent", value)
-        if value is not None:
-            raise ValueError(f"`importance_exponent` is {value!r}, but nothing is prioritized: pass None.")
-        return None
 
     def _uniform(self, size: int, generator: np.random.Generator) -> np.ndarray:
         drawable = self._transitions.drawable

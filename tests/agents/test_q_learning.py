@@ -1,10 +1,13 @@
 """Deep Q-learning: targets, steps and values against exact answers, then how it plays, remembers and is kept."""
 
+import contextlib
+
 import gymnasium
 import keras
 import numpy as np
 import pytest
 from agent_worlds import Counting, Film, Line, Table
+from gymnasium.envs.classic_control import CartPoleEnv
 from new_process import run_python, saved_arrays
 
 from kphys.agents import q_learning
@@ -528,6 +531,16 @@ def test_stops_at_rewards_that_are_not_finite(value):
     assert len(agent.replay) == 40
 
 
+@pytest.mark.parametrize("options", [{}, {"validation_data": Counting()}, {"callbacks": [keras.callbacks.History, 5]}])
+def test_closes_what_it_made_of_a_name(options, monkeypatch):
+    closed = []
+    monkeypatch.setattr(CartPoleEnv, "close", lambda world: closed.append(world))
+    agent = quick(4)
+    with contextlib.nullcontext() if not options else pytest.raises((ValueError, AttributeError, TypeError)):
+        agent.fit("CartPole-v1", steps_per_epoch=10, verbose=0, **options)
+    assert len(closed) == 1
+
+
 def test_a_memory_of_other_copies_is_not_mixed():
     agent = quick(2, 3)
     agent.fit(Counting(), steps_per_epoch=20, verbose=0)
@@ -550,6 +563,10 @@ def test_a_memory_of_other_copies_is_not_mixed():
         ({"seed": -1}, "`seed` must be"),
         ({"double": 1}, "`double` must be True or False"),
         ({"activation": "rleu"}, "Did you mean 'relu'"),
+        ({"priority_exponent": 0.6}, "`priority_exponent` is 0.6, but nothing is prioritized: pass prioritized=True"),
+        ({"importance_exponent": 0.4}, "`importance_exponent` is 0.4, but nothing is prioritized"),
+        ({"prioritized": True, "importance_exponent": 1.1}, "`importance_exponent` must be a number from 0 to 1"),
+        ({"prioritized": True, "priority_exponent": -1}, "`priority_exponent` must be a number that is not negative"),
     ],
 )
 def test_refuses_settings_out_of_range(options, message):
