@@ -5,7 +5,8 @@
 Every row trains `--seeds` agents one after the other, each in a process of its own, on as many steps as rl-zoo does.
 "kphys" has the builder's defaults, "kphys as rl-zoo" the hyperparameters that rl-zoo tuned for
 Stable-Baselines3, which has them too: their times are compared. An agent is judged by the mean return of 100 episodes
-of its best actions. Solved is at least 475, −85 and −110. Without Stable-Baselines3 its rows are left out
+of its best actions. Solved is at least 475, −85 and −110. Processor time is steadier than the clock where the machine
+is busy. Without Stable-Baselines3 its rows are left out
 (pip install stable-baselines3).
 """
 
@@ -15,7 +16,6 @@ import argparse
 import importlib.util
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -83,11 +83,10 @@ def kphys(task: str, seed: int, settings: dict[str, object]) -> dict[str, float]
 
     environment = gymnasium.make(task)
     shape, actions = environment.observation_space.shape, environment.action_space.n
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     agent = dqn(shape, actions, seed=seed, **settings)
     agent.fit(environment, steps_per_epoch=TASKS[task][0], verbose=0)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "return": agent.evaluate(task, 100).mean, "peak MB": peak_megabytes()}
+    return {**since(start), "return": agent.evaluate(task, 100).mean, "peak MB": peak_megabytes()}
 
 
 def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict[str, float]:
@@ -96,9 +95,9 @@ def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict
     from stable_baselines3 import DQN
     from stable_baselines3.common.evaluation import evaluate_policy
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(1)  # With networks as small as these more threads wait for one another.
     steps = TASKS[task][0]
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     agent = DQN(
         "MlpPolicy",
         task,
@@ -117,9 +116,14 @@ def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict
         device="cpu",
     )
     agent.learn(steps)
-    seconds = time.perf_counter() - start
+    figures = since(start)
     mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=100, warn=False)
-    return {"seconds": seconds, "return": float(mean), "peak MB": peak_megabytes()}
+    return {**figures, "return": float(mean), "peak MB": peak_megabytes()}
+
+
+def since(start: tuple[float, float]) -> dict[str, float]:
+    """Gives the seconds since `start`, on the wall and of processor time."""
+    return {"seconds": time.perf_counter() - start[0], "CPU [s]": time.process_time() - start[1]}
 
 
 CONTESTANTS = {
@@ -144,7 +148,7 @@ def main() -> None:
     if not importlib.util.find_spec("stable_baselines3"):
         print("Stable-Baselines3 is not installed: its rows are left out.", file=sys.stderr)
         names = names[:-1]
-    table = [["", "seconds", "solved", "return", "±", "peak MB", "ratio"]]
+    table = [["", "seconds", "CPU [s]", "solved", "return", "±", "peak MB", "ratio", "CPU ratio"]]
     for task in given.task or TASKS:
         # Interleaved: every seed of all contestants before the next.
         runs = {name: [] for name in names}
@@ -167,19 +171,20 @@ def in_own_process(task: str, name: str, seed: int) -> dict[str, float]:
 
 
 def row(task: str, name: str, runs: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Gives a row; the ratio is how many times faster than this one "kphys as rl-zoo" is, the median over seeds."""
+    """Gives a row; ratios are how many times faster than this one "kphys as rl-zoo" is, the median over seeds."""
     returns = [run["return"] for run in runs[name]]
     error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else math.nan
-    pairs = zip(runs[name], runs["kphys as rl-zoo"], strict=True)
+    pairs = [*zip(runs[name], runs["kphys as rl-zoo"], strict=True)]
+    times = ("seconds", "CPU [s]")
     solved = sum(value >= TASKS[task][1] for value in returns)
     return [
         f"{task}, {name}",
-        readable(statistics.median(run["seconds"] for run in runs[name])),
+        *(readable(statistics.median(run[time] for run in runs[name])) for time in times),
         f"{solved} of {len(returns)}",
         f"{statistics.mean(returns):.1f}",
         f"{error:.1f}",
         readable(statistics.median(run["peak MB"] for run in runs[name])),
-        f"{statistics.median(theirs['seconds'] / ours['seconds'] for theirs, ours in pairs):.2f}",
+        *(f"{statistics.median(theirs[time] / ours[time] for theirs, ours in pairs):.2f}" for time in times),
     ]
 
 

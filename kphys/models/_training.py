@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from kphys import _arguments
-from kphys.models._arrays import VALIDATION_NAMES, check_arrays, validation_parts
+from kphys.models._arrays import VALIDATION_NAMES, check_arrays, only_input, validation_parts
 from kphys.models._execution import execution
 from kphys.models._heads import Head
 from kphys.models._parts import make_optimizer
@@ -63,7 +64,7 @@ def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -
     """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before."""
     model.fit = _with_keras_steps(model, model.fit)
     model.evaluate = _with_keras_steps(model, model.evaluate)
-    model.predict = _one_batch_a_call(model, model.predict)
+    model.predict = _with_batches_of_its_own(model, model.predict)
     if check is not None:
         model.check_arrays = check
         model.fit = _checked(model, model.fit)
@@ -77,9 +78,11 @@ def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., An
     def run(*args: Any, **kwargs: Any) -> Any:
         # What `fit` evaluates after every epoch it has looked through at its start.
         if "_use_cached_eval_dataset" not in kwargs:
-            arguments = signature.bind(*args, **kwargs).arguments
+            given = signature.bind(*args, **kwargs)
             names = ("x", "y", "sample_weight", "validation_data", "class_weight")
-            model.check_arrays(**{name: arguments.get(name) for name in names})
+            model.check_arrays(**{name: given.arguments.get(name) for name in names})
+            given.arguments["x"] = only_input(given.arguments["x"])
+            args, kwargs = given.args, given.kwargs
         return method(*args, **kwargs)
 
     return run
@@ -173,16 +176,40 @@ def _acts_on_batches(callback: Any) -> bool:
     )
 
 
-def _one_batch_a_call(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+def _with_batches_of_its_own(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `predict`, one batch a call, as large as serves where nobody asks for a size or looks at batches."""
+    signature = inspect.signature(method)
+
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
+        if free and isinstance(given.arguments.get("x"), np.ndarray):
+            given.arguments["batch_size"] = _prediction_batch(model)
         steps_per_execution, model.steps_per_execution = model.steps_per_execution, 1
         try:
-            return method(*args, **kwargs)
+            return method(*given.args, **given.kwargs)
         finally:
             model.steps_per_execution = steps_per_execution
 
     return run
+
+
+# A million rows of a small perceptron take a thirtieth of the time that they do in batches of 32.
+_LARGEST_BATCH = 4096
+_BYTES_A_LAYER = 2**26  # Of one layer's output: bounds the memory.
+
+
+def _prediction_batch(model: keras.Model) -> int | None:
+    """Gives the samples a batch whose largest layer is within bounds, or `None`, which leaves the choice to Keras."""
+    if not hasattr(model, "operations"):  # A class of ours, which may draw random numbers by the batch.
+        return None
+    layers = model._flatten_layers(include_self=False)
+    shapes = [tensor.shape for layer in layers for node in layer._inbound_nodes for tensor in node.outputs]
+    if any(shape[0] is not None or None in shape[1:] for shape in shapes):
+        return None
+    largest = max(4 * math.prod(shape[1:]) for shape in shapes)
+    return min(max(32, _BYTES_A_LAYER // largest), _LARGEST_BATCH)
 
 
 def _with_random_state(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -241,6 +241,31 @@ def test_predict_is_the_model_itself_for_every_number_of_samples(caplog):
     assert model.steps_per_execution == 32
 
 
+@pytest.mark.parametrize(
+    ("build", "batch_size"),
+    [
+        (lambda: mlp_classifier(3, 2, hidden_units=2), 4096),
+        (lambda: mlp_classifier(3, 2, hidden_units=2**18), 64),  # 1 MB a sample
+        (lambda: mlp_classifier(3, 2, hidden_units=2**20), 32),
+        (lambda: cnn_classifier((28, 28, 1), 2, filters=(16,), hidden_units=2), 2**26 // (4 * 28 * 28 * 16)),
+        (lambda: rnn_classifier((None, 3), 2, units=2), 32),
+    ],
+)
+def test_predict_takes_batches_that_fit_into_memory_where_nobody_asks(build, batch_size):
+    model = build()
+    shape = [steps or 5 for steps in model.input_shape[1:]]
+    sizes = []
+    model.predict_function = lambda batches: sizes.append(len(batches[0])) or np.zeros((sizes[-1], 1))
+    model.make_predict_function = lambda: None
+    many, few = np.zeros((batch_size + 1, *shape), "float32"), np.zeros((70, *shape), "float32")
+    model.predict(many, verbose=0)
+    assert sizes == [batch_size, 1]
+    for asked in ({"batch_size": 33}, {"callbacks": [keras.callbacks.Callback()]}, {"steps": 3}):
+        sizes.clear()
+        model.predict(few, **asked, verbose=0)
+        assert sizes[0] == asked.get("batch_size", 24 if "steps" in asked else 32)
+
+
 # === The user's own compile ===
 
 
