@@ -51,6 +51,7 @@ _HOMES = {
     "text_classifier": "kphys.models.texts",
     "word_vectors": "kphys.models.words",
     "WordVectors": "kphys.models.words",
+    "fast_call": "kphys.models.inference",
     "dqn": "kphys.agents.q_learning",
     "DQN": "kphys.agents.q_learning",
     "reinforce": "kphys.agents.policy_gradient",
