@@ -26,6 +26,9 @@ Contestant = Callable[[argparse.Namespace], Figures]
 Groups = dict[str, dict[str, Contestant]]
 
 SPEED = "samples/s"
+QUALITY = "quality"  # On digits that were not trained on.
+FLOPS = "FLOP a sample"
+TESTED = 45_000  # The first digit to test on.
 EPOCH_COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "CPU [s]", "peak MB")
 
 
@@ -34,6 +37,7 @@ def arguments(doc: str, repeats: int = 3, **defaults: int) -> argparse.Namespace
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"repeats": repeats, **defaults}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the figures of every run")
     parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--repeat", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -63,6 +67,9 @@ def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], r
             for name in contestants:
                 runs.setdefault((group, name), []).append(_in_own_process(group, name, repeat))
     print_table(_rows(groups, runs, list(columns), ratio_of))
+    if given.json:
+        kept = {group: {name: runs[group, name] for name in names} for group, names in groups.items()}
+        given.json.write_text(json.dumps({"ratio of": ratio_of, "groups": kept}, indent=1))
 
 
 def _in_own_process(group: str, name: str, repeat: int) -> Figures:
@@ -81,11 +88,14 @@ def _rows(groups: Groups, runs: dict[Any, list[Figures]], columns: list[str], ra
         for name in contestants:
             figures = runs[group, name]
             medians = [statistics.median(run.get(column, math.nan) for run in figures) for column in columns]
-            pairs = zip(first, figures, strict=True)
-            ratios = (ours[ratio_of] / theirs[ratio_of] for ours, theirs in pairs)
-            ratio = statistics.median(ratio if ratio_of == SPEED else 1 / ratio for ratio in ratios)
-            rows.append([f"{group}, {name}", *map(readable, medians), f"{ratio:.2f}"])
+            rows.append([f"{group}, {name}", *map(readable, medians), f"{times_faster(first, figures, ratio_of):.2f}"])
     return rows
+
+
+def times_faster(ours: list[Figures], theirs: list[Figures], ratio_of: str = SPEED) -> float:
+    """Gives how many times faster `ours` are: the median of the ratios inside each repeat."""
+    ratios = (our[ratio_of] / their[ratio_of] for our, their in zip(ours, theirs, strict=True))
+    return statistics.median(ratio if ratio_of == SPEED else 1 / ratio for ratio in ratios)
 
 
 def readable(value: float) -> str:
@@ -139,7 +149,30 @@ def fit_keras(model: Any, x: Any, y: Any, given: argparse.Namespace, callbacks: 
     # A hook of epochs only: one of batches would be called 1,400 times an epoch.
     callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=clock.mark)]
     model.fit(x, y, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
-    return clock.figures(len(x))
+    figures = {**clock.figures(len(x)), FLOPS: flops_a_sample(model)}
+    if y is None or len(y) != y.size:
+        return figures
+    x_test, y_test = digits(50_000, x.shape[1:], TESTED)
+    return {**figures, QUALITY: float((model.predict(x_test, verbose=0).argmax(axis=-1) == y_test).mean())}
+
+
+def flops_a_sample(model: Any) -> float:
+    """Gives the operations in the products with kernels that training on one sample takes.
+
+    Two, a multiplication and an addition, for every number of a kernel wherever it is applied, and as many again for
+    the gradient of the input, and of the kernel.
+    """
+    return sum(6.0 * _products(layer) for layer in model._flatten_layers(include_self=False))
+
+
+def _products(layer: Any) -> int:
+    if hasattr(layer, "cell"):
+        return layer.input.shape[1] * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 2)
+    if not hasattr(layer, "kernel") or not layer._inbound_nodes:  # The cell of a recurrent layer, say.
+        return 0
+    transposed = "Transpose" in type(layer).__name__
+    at = layer.input.shape if transposed else layer.output.shape
+    return math.prod(layer.kernel.shape) * math.prod(at[1:-1])
 
 
 def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figures:
@@ -166,11 +199,17 @@ def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figure
                 hits += (logits.argmax(1) == target).sum()
         total.item(), hits.item()
         clock.mark()
-    return clock.figures(len(x))
+    x_test, y_test = map(torch.from_numpy, digits(50_000, x.shape[1:], TESTED))
+    with torch.no_grad():
+        quality = (network(x_test).argmax(1) == y_test).float().mean().item()
+    return {**clock.figures(len(x)), QUALITY: quality}
 
 
-def digits(samples: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Gives MNIST images in [0, 1] from the folder that `KPHYS_DATA` names, without it noise of the same shape."""
+def digits(samples: int, shape: tuple[int, ...], first: int = 0) -> tuple[Any, Any]:
+    """Gives MNIST images in [0, 1] from the folder that `KPHYS_DATA` names, without it noise of the same shape.
+
+    Those from `first` to the one before `samples`.
+    """
     import numpy as np
 
     file = pathlib.Path(os.environ.get("KPHYS_DATA", "")) / "mnist_50k.npz"
@@ -178,4 +217,4 @@ def digits(samples: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
     x, y = generator.integers(0, 256, (samples, 28, 28), "uint8"), generator.integers(0, 10, samples)
     with contextlib.suppress(FileNotFoundError), np.load(file) as arrays:
         x, y = arrays["x"][:samples], arrays["y"][:samples]
-    return (x / np.float32(255)).reshape(-1, *shape), y.astype("int64")
+    return (x[first:] / np.float32(255)).reshape(-1, *shape), y[first:].astype("int64")

@@ -1,6 +1,7 @@
 """Deep Q-learning: targets, steps and values against exact answers, then how it plays, remembers and is kept."""
 
 import contextlib
+import functools
 
 import gymnasium
 import keras
@@ -539,6 +540,21 @@ def test_closes_what_it_made_of_a_name(options, monkeypatch):
     with contextlib.nullcontext() if not options else pytest.raises((ValueError, AttributeError, TypeError)):
         agent.fit("CartPole-v1", steps_per_epoch=10, verbose=0, **options)
     assert len(closed) == 1
+
+
+def test_environments_in_processes_are_those_in_one():
+    kinds = {
+        "one": gymnasium.vector.SyncVectorEnv,
+        # Started anew: a fork of a process with TensorFlow's threads may hang.
+        "several": functools.partial(gymnasium.vector.AsyncVectorEnv, context="spawn"),
+    }
+    agents = {name: quick() for name in kinds}
+    for name, kind in kinds.items():
+        environment = kind([Line, Line])
+        agents[name].fit(environment, steps_per_epoch=200, verbose=0)
+        environment.close()
+    for a, b in zip(agents["one"].get_weights(), agents["several"].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_memory_of_other_copies_is_not_mixed():
