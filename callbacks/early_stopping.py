@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kphys import _arguments
+from kphys._files import named_errors, replaced
 from kphys.callbacks._deadline import Deadline
 from kphys.callbacks._directions import direction, direction_of_metric
 from kphys.callbacks._optimizers import optimizers_of
@@ -53,8 +54,8 @@ class EarlyStopping(keras.callbacks.Callback):
             takes as long as the slowest so far. `None`: no limit.
         batch_system: `True` stops in order when the batch system ends the job: before the epoch that would end after
             Slurm's `SLURM_JOB_END_TIME`, and after the current call of batches upon the signals SIGTERM and SIGUSR1;
-            the epoch that those cut off is not judged. `keras.callbacks.BackupAndRestore` beside it needs
-            `delete_checkpoint=False`: it takes a training that ends in order for done.
+            the epoch that those cut off is not judged. `BackupAndRestore` beside it needs `delete_checkpoint=False`: it
+            takes a training that ends in order for done.
         checkpoint: File, ending in ".keras", to which the whole model is saved, as it is before the best weights are
             restored, when the batch system ends training. `None`: none.
 
@@ -289,11 +290,7 @@ def _checked_checkpoint(checkpoint: str | os.PathLike[str] | None, batch_system:
 
 
 def _save(model: keras.Model, path: Path) -> None:
-    """Saves in one piece: a job that is killed meanwhile leaves the file of before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    try:
-        model.save(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with named_errors("EarlyStopping", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as unfinished:
+            model.save(unfinished)

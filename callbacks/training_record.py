@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -10,7 +9,6 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import keras
 import numpy as np
 
 from kphys import _arguments
-from kphys._files import replacing
+from kphys._files import local_path, named_errors, replacing
 from kphys.callbacks._run_information import now, peak_memory, run_information
 from kphys.callbacks._setting import fingerprint
 from kphys.records import CONFIG, HISTORY, OWN_COLUMNS, RESULT, holds_record, read_config, read_rows
@@ -48,7 +46,7 @@ class TrainingRecord(keras.callbacks.Callback):
         seed: The run's seed, for the record only; `None`: what was given to `keras.utils.set_random_seed`, if anything.
         resume: `True` goes on with the record in `folder`, if there is one: epochs before the first one of this `fit`
             are kept, later ones are written anew, and `earlier` in `config.json` tells of the former call. For jobs
-            that are started again with `keras.callbacks.BackupAndRestore` or `initial_epoch`.
+            that are started again with `BackupAndRestore` or `initial_epoch`; Keras' own one comes after the record.
 
     Raises:
         ValueError, TypeError: A wrong argument; in `fit`, a folder that holds a record without `resume`, or a damaged
@@ -71,9 +69,7 @@ class TrainingRecord(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike[str], *, seed: int | None = None, resume: bool = False):
         super().__init__()
-        if not isinstance(folder, (str, os.PathLike)):
-            raise TypeError(f"`folder` must be a path such as 'runs/first', got {folder!r}.")
-        self.folder = Path(folder).absolute()  # A program may change its directory while it trains.
+        self.folder = local_path("folder", folder, "runs/first")
         self.seed = _arguments.seed("seed", seed)
         self.resume = _arguments.flag("resume", resume)
         self._rows: list[dict[str, str]] = []
@@ -94,10 +90,10 @@ class TrainingRecord(keras.callbacks.Callback):
         if taken:
             self._rows = read_rows(self.folder / HISTORY)
             config["earlier"] = _earlier(self.folder, config)
-        with _named_errors(self.folder, CONFIG):
+        with named_errors("TrainingRecord", self.folder / CONFIG):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._write_json(CONFIG, config)
-        with _named_errors(self.folder, RESULT):
+        with named_errors("TrainingRecord", self.folder / RESULT):
             (self.folder / RESULT).unlink(missing_ok=True)  # From here on the run is unfinished again.
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -138,18 +134,8 @@ class TrainingRecord(keras.callbacks.Callback):
         self._write(name, _json(content))
 
     def _write(self, name: str, text: str) -> None:
-        with _named_errors(self.folder, name), replacing(self.folder / name) as file:
+        with named_errors("TrainingRecord", self.folder / name), replacing(self.folder / name) as file:
             file.write(text.encode())
-
-
-@contextlib.contextmanager
-def _named_errors(folder: Path, name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno, f"TrainingRecord could not write {name} in {str(folder)!r}: {error.strerror or error}"
-        ) from error
 
 
 def _cells(logs: dict[str, Any]) -> dict[str, str]:

@@ -60,7 +60,7 @@ _HOMES = {
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
 }
-_MODULES = ("agents", "callbacks", "datasets", "environments", "evaluation", "models", "records")
+_MODULES = ("agents", "callbacks", "datasets", "distribute", "environments", "evaluation", "models", "records")
 __all__ = [*_HOMES, *_MODULES, "__version__"]
 
 

@@ -1,0 +1,157 @@
+"""Bring a killed training back: everything that it needs in one file, which is always whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from kphys import _arguments
+from kphys._files import local_path, named_errors, replacing
+from kphys.callbacks._weights import saved_weights
+
+_EPOCH, _RANDOM = "epoch", "random_states"  # Attributes of the file.
+
+
+class BackupAndRestore(keras.callbacks.BackupAndRestore):
+    """Keeps the state of training on disk, so that a killed `fit` that is started again goes on where it was.
+
+    When an epoch is over, weights, optimizer, random states and the number of the next epoch go into one file,
+    `latest.weights.h5` in `backup_dir`; a later `fit` with this callback loads it and begins with that epoch. On a CPU,
+    with the same data in the same order, the weights come out bit by bit as if nothing had happened.
+
+    The file is written beside, and then put in place: a kill at any moment, and a full disk, leave it whole. Keras' own
+    callback writes over it, first the weights and then, in a second file, the epoch: a kill leaves a damaged file, or
+    an epoch's weights with the number of another. It also forgets how often dropout has drawn, but for models that
+    these builders returned. And the order of the callbacks does not matter here: what is kept is an epoch that all of
+    them are done with.
+
+    After `keras.utils.set_random_seed`, `fit` has the same order of samples in every epoch; without it orders are drawn
+    anew. Callbacks that remember former epochs, such as `EarlyStopping`, begin to count anew.
+
+    Args:
+        backup_dir: Folder of the file, made if it is not there; for one training only.
+        save_freq: "epoch", or a number of batches: then training goes on with the weights of that batch, at the
+            beginning of its epoch.
+        delete_checkpoint: Whether the file goes when training has ended. With `False` the same program, started once
+            more, has the trained model at once; it is what a job needs that may be killed before it has saved that.
+
+    Raises:
+        ValueError, TypeError: A wrong argument; in `fit`, a model that is not built, or a file that is damaged, of
+            another model, or not written by this callback.
+        OSError: In `fit`, the file cannot be written; the former one is intact.
+
+    Example:
+        >>> import tempfile
+        >>> import keras
+        >>> import numpy as np
+        >>> from kphys import mlp_regressor
+        >>> from kphys.callbacks import BackupAndRestore
+        >>> x, folder = np.linspace(-1, 1, 64, dtype="float32")[:, None], tempfile.mkdtemp()
+        >>> def train(*callbacks):
+        ...     model = mlp_regressor(1, hidden_units=4, dropout=0.1, seed=0)
+        ...     callbacks = [BackupAndRestore(folder), *callbacks]
+        ...     return model.fit(x, x**2, epochs=5, verbose=0, shuffle=False, callbacks=callbacks).epoch
+        >>> class Interrupts(keras.callbacks.Callback):
+        ...     def on_epoch_begin(self, epoch, logs=None):
+        ...         if epoch == 3:
+        ...             raise KeyboardInterrupt
+        >>> try:
+        ...     train(Interrupts())
+        ... except KeyboardInterrupt:
+        ...     print(train())
+        [3, 4]
+    """
+
+    def __init__(
+        self, backup_dir: str | os.PathLike[str], *, save_freq: str | int = "epoch", delete_checkpoint: bool = True
+    ):
+        folder = local_path("backup_dir", backup_dir, "runs/backup")
+        if save_freq != "epoch":
+            save_freq = _arguments.integer("save_freq", save_freq)
+        delete_checkpoint = _arguments.flag("delete_checkpoint", delete_checkpoint)
+        super().__init__(str(folder), save_freq, delete_checkpoint=delete_checkpoint)
+        self._path = Path(self._weights_path)
+        self._due = False
+
+    @property
+    def batches_may_share_a_call(self) -> bool:
+        """Whether the batch hook has nothing to do."""
+        return self.save_freq == "epoch"
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts back what the file holds, if there is one."""
+        self._due, self._batches_seen_since_last_saving, self._last_batch_seen = False, 0, 0
+        if not self.model.built:
+            raise ValueError(
+                "BackupAndRestore keeps weights, and this model has none yet: call it once, as in `model(x[:1])`, "
+                "before `fit`."
+            )
+        # Keras' `fit` asks this attribute where to begin; what an earlier `fit` left in it is not meant.
+        self.model._initial_epoch = self._restored_epoch() if self._path.exists() else None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the file, if an epoch has ended: by now all callbacks are done with it."""
+        self._current_epoch = epoch
+        if self._due:
+            self._save_model()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes that there is something to write."""
+        self._current_epoch, self._last_batch_seen = epoch + 1, 0
+        self._due = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Deletes the file, or writes it for the last time."""
+        self.model._initial_epoch = None  # The next `fit` is another one.
+        if not self.delete_checkpoint:
+            if self._due:
+                self._save_model()
+            return
+        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Something else is in it, or it was never made.
+            self._path.parent.rmdir()
+
+    def _save_model(self) -> None:
+        self._due = False
+        states = [state.numpy() for state in _random_states(self.model)]
+        content = saved_weights(self.model, **{_EPOCH: self._current_epoch, _RANDOM: states})
+        with named_errors("BackupAndRestore", self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self._path) as file:
+                file.write(content)
+
+    def _restored_epoch(self) -> int:
+        """Puts back the state of the model and gives the epoch that comes next."""
+        try:
+            with h5py.File(self._path) as file:
+                epoch, states = int(file.attrs[_EPOCH]), file.attrs[_RANDOM]
+        except (KeyError, OSError) as error:
+            cause = "was not written by this callback" if isinstance(error, KeyError) else "is damaged"
+            raise ValueError(
+                f"{str(self._path)!r} {cause}: choose another `backup_dir`, or delete it to train from the beginning."
+            ) from error
+        optimizer = self.model.optimizer
+        if optimizer is not None and not optimizer.built:
+            with self.model.distribute_strategy.scope():
+                optimizer.build(self.model.trainable_variables)
+        try:
+            self.model.load_weights(self._path)
+            for variable, state in zip(_random_states(self.model), states, strict=True):
+                variable.assign(state)
+        except ValueError as error:
+            raise ValueError(
+                f"{str(self._path)!r} is the backup of another model: choose another `backup_dir`, or delete it to "
+                "train from the beginning."
+            ) from error
+        return epoch
+
+
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """Gives what layers that draw remember: Keras counts it to the variables, but not to the weights that it saves."""
+    known = {id(variable) for variable in (*model.weights, *model.metrics_variables)}
+    return [variable for variable in model.variables if id(variable) not in known]
