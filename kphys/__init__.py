@@ -59,6 +59,7 @@ _HOMES = {
     "evaluate_classifier": "kphys.evaluation",
     "evaluate_regressor": "kphys.evaluation",
     "cross_validate": "kphys.evaluation",
+    "load_model": "kphys.files",
 }
 _MODULES = ("agents", "callbacks", "datasets", "distribute", "environments", "evaluation", "models", "records")
 __all__ = [*_HOMES, *_MODULES, "__version__"]

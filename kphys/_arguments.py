@@ -10,6 +10,13 @@ from typing import Any
 
 import numpy as np
 
+# TensorFlow counts what is in an array, or along an axis of it, in 32 bits here and there.
+_INTEGERS_END = 2**31
+# Sums of larger ones over the weights of a network leave float32.
+LARGEST_FACTOR = 1e30
+# The squares of larger ones do, and the sums of these.
+LARGEST_DATA = 1e18
+
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
@@ -19,13 +26,15 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, (numbers.Real, np.number)) and not isinstance(value, (bool, np.bool_))
 
 
-def integer(name: str, value: Any, minimum: int = 1) -> int:
-    """Gives `value` back as an `int` of at least `minimum`."""
+def integer(name: str, value: Any, minimum: int = 1, below: int = _INTEGERS_END) -> int:
+    """Gives `value` back as an `int` with `minimum <= value < below`."""
     wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
     if not _is_integer(value):
         raise _wrong_kind(name, value, wanted)
     if value < minimum:
         raise ValueError(f"`{name}` must be {wanted}, got {value}.")
+    if value >= below:
+        raise ValueError(f"`{name}` must be {wanted} below {below}, got {value}.")
     return int(value)
 
 
@@ -33,7 +42,8 @@ def integers(name: str, value: Any, minimum: int = 1) -> tuple[int, ...]:
     """Gives `value`, one integer or a non-empty sequence of them, back as a tuple."""
     if _is_integer(value):
         value = (value,)
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+    # An array without axes has no length.
+    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)) or np.ndim(value) == 0:
         raise _wrong_kind(name, value, "a tuple of positive integers such as (100, 100)")
     if len(value) == 0:
         raise ValueError(f"`{name}` must hold at least one integer, got {value!r}.")
@@ -47,8 +57,12 @@ def real(
     minimum: float = -math.inf,
     below: float = math.inf,
     positive: bool = False,
+    largest: float = math.inf,
 ) -> float:
-    """Gives `value` back as a finite `float` with `minimum <= value < below`, above zero if `positive`."""
+    """Gives `value` back as a finite `float` with `minimum <= value < below`, above zero if `positive`.
+
+    It is at most `largest`, what float32 can work with.
+    """
     if positive:
         wanted = "a positive number"
     elif below < math.inf:
@@ -61,9 +75,15 @@ def real(
         wanted = "a finite number"
     if not _is_real(value):
         raise _wrong_kind(name, value, wanted)
-    if not math.isfinite(value) or not minimum <= value < below or (positive and value <= 0):
+    try:
+        number = float(value)
+    except OverflowError:  # An integer beyond all floats.
+        number = math.inf
+    if not math.isfinite(number) or not minimum <= value < below or (positive and value <= 0):
         raise ValueError(f"`{name}` must be {wanted}, got {value}.")
-    return float(value)
+    if abs(number) > largest:
+        raise ValueError(f"`{name}` must be {wanted}, at most {largest:g} for float32 to work with, got {number:g}.")
+    return number
 
 
 def share(name: str, value: Any) -> float:

@@ -29,6 +29,7 @@ MODULES = (
     "kphys.environments.spin_chain",
     "kphys.environments.treasure_map",
     "kphys.environments.walker_target",
+    "kphys.files",
     "kphys.models._char_rnn",
     "kphys.models._characters",
     "kphys.models._coverage",

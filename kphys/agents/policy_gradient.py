@@ -102,6 +102,7 @@ def reinforce(
         hidden_units = _VECTOR_UNITS
     units = _networks.hidden_units_for(shape, hidden_units)
     activation = _parts.activation_name(_ACTIVATIONS[len(shape)] if activation is None else activation)
+    _parts.check_room("`hidden_units` and `num_actions`", units[-1], num_actions)
     seeds = _parts.Seeds(seed)
 
     def network(outputs: int, last_activation: str | None, name: str) -> keras.Model:

@@ -126,6 +126,7 @@ def dqn(
     num_actions = _arguments.integer("num_actions", num_actions, minimum=2)
     units = _networks.hidden_units_for(shape, hidden_units)
     activation = _parts.activation_name(activation)
+    _parts.check_room("`hidden_units` and `num_actions`", units[-1], num_actions)
     seeds = _parts.Seeds(seed)
     inputs, features = _networks.observed(shape, normalization, activation, seeds)
     if _arguments.flag("dueling", dueling):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kphys import _arguments
 from kphys.models._heads import Head
 
 NAMES = ("x", "y", "sample_weight")
@@ -29,8 +30,9 @@ def check_arrays(
     Data sets, generators and loaders are passed over, as they may be readable only once. Targets are held against
     `head`; with `None` (the user has compiled another loss) only their number and finiteness is checked.
     """
-    x = _only_input(x)
+    x = only_input(x)
     if not _is_array(x):
+        refuse_no_data(names[0], x)
         return
     x = numeric(names[0], x)
     _check_input_shape(names[0], x, input_shape)
@@ -66,8 +68,9 @@ def check_samples(
 
     Raises the error that says what is wrong with them.
     """
-    x = _only_input(x)
+    x = only_input(x)
     if not _is_array(x):
+        refuse_no_data(names[0], x)
         return None
     x = checked_samples(names[0], input_shape, x)
     if sample_weight is not None:
@@ -83,8 +86,8 @@ def checked_samples(name: str, input_shape: tuple[int | None, ...], x: Any) -> n
     return x
 
 
-def _only_input(x: Any) -> Any:
-    # Keras takes a list of the one input.
+def only_input(x: Any) -> Any:
+    """Gives the array in a list of it alone, which Keras takes with a warning; all else as it is."""
     return x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
 
 
@@ -94,13 +97,30 @@ def _is_array(x: Any) -> bool:
     return isinstance(x, (list, tuple)) or (hasattr(x, "shape") and hasattr(x, "__len__") and not sparse)
 
 
+def refuse_no_data(name: str, x: Any) -> None:
+    """Raises an error for what is neither an array nor a data set, a generator, a loader or a dictionary of arrays."""
+    if x is None:
+        raise ValueError(f"`{name}` is missing: give an array of samples, or a data set.")
+    readable = hasattr(x, "__iter__") or hasattr(x, "__getitem__")
+    if not readable or np.isscalar(x) or isinstance(x, (set, frozenset)):
+        raise TypeError(f"`{name}` must be an array or a data set, got {x!r:.60} ({type(x).__name__}).")
+
+
 def numeric(name: str, value: Any) -> np.ndarray:
     """Gives `value` back as an array of real numbers, of at least one sample."""
     if not _is_array(value) or isinstance(value, (list, tuple)):
         raise TypeError(f"`{name}` must be an array, got {type(value).__name__}: pass np.asarray({name}).")
+    # Training would take what is under the mask for data.
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"`{name}` must not have masked values, got {np.ma.count_masked(value)} of {np.size(value)}: drop these "
+            f"samples, or put something in their places with {name}.filled(...)."
+        )
     array = keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else np.asarray(value)
+    if array.dtype == np.longdouble and array.dtype != np.float64:
+        raise TypeError(f"`{name}` must hold numbers of at most 64 bits: pass {name}.astype('float64').")
     # "V" is what NumPy makes of bfloat16.
-    if array.dtype.kind not in "biufV":
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise TypeError(
             f"`{name}` must hold real numbers, got dtype {array.dtype}: turn text into labels with "
             f"np.unique({name}, return_inverse=True)[1], other objects into numbers with {name}.astype('float32')."
@@ -154,8 +174,11 @@ def check_weights(
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
-    """Raises an error that names the first value that is NaN or infinite."""
+    """Raises an error that names the first value that is NaN, infinite or too large."""
     if array.dtype.kind in "biu":
+        return
+    too_large, largest = _search(array, _is_too_large)
+    if largest is None:
         return
     count, first = _search(array, _leaves_float32)
     if first is not None:
@@ -163,6 +186,12 @@ def check_finite(name: str, array: np.ndarray) -> None:
             f"`{name}` must be finite in float32: {count} of its {array.size} values are NaN or infinite, the first "
             f"is {_place(name, first)} = {array[first]}. Drop or repair these samples."
         )
+    place, value = _place(name, largest), float(array[largest])
+    raise ValueError(
+        f"`{name}` must lie within ±{_arguments.LARGEST_DATA:g}, as squares of larger numbers leave float32: "
+        f"{too_large} of its {array.size} values do not, the first is {place} = {value:g}. Change the units, or what "
+        "stands for missing values."
+    )
 
 
 def check_unit_interval(name: str, array: np.ndarray, reason: str, instead: str) -> None:
@@ -196,6 +225,11 @@ def _leaves_float32(values: np.ndarray) -> np.ndarray:
     # Keras trains in float32: a float64 beyond its range arrives as infinity.
     with np.errstate(over="ignore"):
         return ~np.isfinite(values.astype("float32", copy=False))
+
+
+def _is_too_large(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return ~(np.abs(values.astype("float32", copy=False)) <= _arguments.LARGEST_DATA)  # NaN, too.
 
 
 def _leaves_unit_interval(values: np.ndarray) -> np.ndarray:

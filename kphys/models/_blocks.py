@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kphys.models._parts import Regularization, Seeds, dropout_layer, initializer
+from kphys.models._parts import Regularization, Seeds, check_room, dropout_layer, initializer
 from kphys.models._periodic import PeriodicPadding, PeriodicPooling
 
 
@@ -51,6 +51,9 @@ class Space:
         for role in roles:
             settings[f"{role}_initializer"] = initializer(self.activation, self.seeds())
             settings[f"{role}_regularizer"] = self.regularization.kernel()
+        pixels = kernel_size**self.axes
+        sizes = (features.shape[-1], pixels + filters) if separable else (pixels, features.shape[-1], filters)
+        check_room("`filters` and `kernel_size`", *sizes)
         layer = getattr(keras.layers, f"{kind}{self.axes}D")
         features = layer(filters, kernel_size, use_bias=not self.batch_normalization, **settings)(features)
         if self.periodic:

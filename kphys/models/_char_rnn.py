@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from kphys import _arguments
-from kphys.models._arrays import NAMES, VALIDATION_NAMES, check_numbers, check_weights, validation_parts
+from kphys.models._arrays import (
+    NAMES,
+    VALIDATION_NAMES,
+    check_numbers,
+    check_weights,
+    refuse_no_data,
+    validation_parts,
+)
 from kphys.models._char_writing import WritesText, checked_chain
 from kphys.models._characters import checked_vocabulary
 from kphys.models._saved import KeepsState, with_parts
@@ -176,6 +183,7 @@ class CharRNN(WritesText, KeepsState, keras.Model):
         if isinstance(x, str):
             raise TypeError(f"`{names[0]}` must hold numbers of characters, got a string: pass character_dataset(…).")
         if not isinstance(x, (list, tuple)) and not hasattr(x, "shape"):
+            refuse_no_data(names[0], x)
             return
         x = check_numbers(names[0], x, self.vocabulary_size, "characters")
         if y is None:

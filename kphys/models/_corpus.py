@@ -68,6 +68,10 @@ class Corpus:
                 f"`{name}` must be a list of sentences, numbers of words, an iterator of either, or the path of a text "
                 f"file, got {x!r} ({type(x).__name__})."
             )
+        elif isinstance(x, np.ndarray):
+            if np.ma.is_masked(x):
+                raise ValueError(f"`{name}` must not have masked values: drop them, {name}.compressed() for one text.")
+            self._x = np.asarray(x)  # Of a matrix every row were a matrix again.
         elif isinstance(x, (list, tuple)) and len(x) and all(isinstance(v, (int, np.integer)) for v in x[:100]):
             self._x = np.asarray(x)
         self.once = self._path is None and iter(x) is x

@@ -20,6 +20,7 @@ from kphys.models._metrics import (
     SequenceRootMeanSquaredError,
     like_mean,
 )
+from kphys.models._parts import check_room
 
 LOG_VARIANCE_BOUND = 20.0
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -144,6 +145,7 @@ class Head:
 
     def attach(self, features: Any, seed: int | None) -> Any:
         """Gives the output tensor on top of `features`, in the target's units, in float32 whatever the policy."""
+        check_room("`num_outputs`" if self.classes is None else "`num_classes`", features.shape[-1], self.outputs)
         outputs = keras.layers.Dense(
             self.outputs * self.task.units_per_target,
             activation=self.task.activation,
@@ -204,7 +206,7 @@ def regressor_head(
         ValueError: An unknown loss, a δ that is not positive, or targets whose spread "gaussian_nll" cannot hold.
     """
     loss = _arguments.choice("loss", loss, REGRESSION_LOSSES)
-    delta = _arguments.real("delta", delta, positive=True)
+    delta = _arguments.real("delta", delta, positive=True, largest=_arguments.LARGEST_FACTOR)
     if loss == "gaussian_nll" and normalization is not None:
         _check_spread(normalization)
     return Head(

@@ -13,6 +13,7 @@ from kphys.models._codes import CodePenalty
 from kphys.models._parts import (
     Regularization,
     Seeds,
+    check_room,
     dense_stack,
     dropout_layer,
     initializer,
@@ -88,6 +89,7 @@ def dense_mirror(
         features = TiedDense(size, sources[0], name=f"tied_{sources[0].name}")(features)
     else:
         features = dense_stack(features, hidden_units[::-1], activation, regularization, batch_normalization, seeds)
+        check_room("`input_shape` and `hidden_units`", features.shape[-1], size)
         features = keras.layers.Dense(size, kernel_initializer=initializer("linear", seeds()), name="reconstruction")(
             features
         )
@@ -97,6 +99,7 @@ def dense_mirror(
 
 
 def _code(features: Any, latent_dim: int, ends: Ends, regularization: Regularization, seeds: Seeds) -> Any:
+    check_room("`latent_dim`", features.shape[-1], latent_dim)
     code = keras.layers.Dense(
         latent_dim,
         activation=None if ends.sparsity is None else "sigmoid",
@@ -181,6 +184,7 @@ class ConvolutionalMirror:
             features = keras.layers.UpSampling2D(2)(features)
             if last or not shrinks:
                 features = _cropped(features, size)
+        check_room("`filters` and `kernel_size`", self.space.kernel_size**2, features.shape[-1], self.image_shape[-1])
         features = keras.layers.Conv2D(
             self.image_shape[-1],
             self.space.kernel_size,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,8 +41,8 @@ class Regularization:
 
     def __init__(self, dropout: float, l1: float, l2: float):
         self.dropout = _arguments.real("dropout", dropout, minimum=0, below=1)
-        self.l1 = _arguments.real("l1", l1, minimum=0)
-        self.l2 = _arguments.real("l2", l2, minimum=0)
+        self.l1 = _arguments.real("l1", l1, minimum=0, largest=_arguments.LARGEST_FACTOR)
+        self.l2 = _arguments.real("l2", l2, minimum=0, largest=_arguments.LARGEST_FACTOR)
 
     def kernel(self) -> keras.regularizers.Regularizer | None:
         """Gives a new weight penalty, or `None` where there is none."""
@@ -65,6 +68,31 @@ def activation_name(activation: Any) -> str:
     return _arguments.choice("activation", activation, known)
 
 
+# A number in float32, its gradient, and two moments as Adam has them.
+_BYTES_IN_TRAINING = 16
+
+
+def check_room(names: str, *sizes: int) -> None:
+    """Refuses a layer of the product of `sizes` numbers if that is beyond this machine's memory.
+
+    Otherwise TensorFlow, or Linux, ends the process without a word. `names` are the arguments to blame.
+    """
+    needed, memory = _BYTES_IN_TRAINING * math.prod(sizes), _memory()
+    if needed > memory:
+        raise ValueError(
+            f"{names} must be smaller: {' × '.join(map(str, sizes))} numbers in one layer take {needed / 1e9:.3g} GB "
+            f"in training, and this machine has {memory / 1e9:.3g} GB of memory."
+        )
+
+
+@functools.cache
+def _memory() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Not a Unix.
+        return math.inf
+
+
 def initializer(activation: str, seed: int | None) -> keras.initializers.Initializer:
     """Gives the kernel initializer that belongs to `activation`."""
     return _INITIALIZERS.get(activation, keras.initializers.GlorotUniform)(seed=seed)
@@ -86,6 +114,7 @@ def dense_stack(
 ) -> Any:
     """Gives `features` after hidden layers: dense, batch normalization, activation, dropout."""
     for index, units in enumerate(hidden_units, start=1):
+        check_room("`hidden_units`", features.shape[-1], units)
         features = keras.layers.Dense(
             units,
             # The normalization after it has a shift of its own.
@@ -104,6 +133,7 @@ def dense_stack(
 
 def embedding(vocabulary_size: int, embedding_dim: int, seeds: Seeds, **settings: Any) -> keras.layers.Embedding:
     """Gives the layer of the vectors of words, characters or other tokens."""
+    check_room("`vocabulary_size` and `embedding_dim`", vocabulary_size, embedding_dim)
     initializer = keras.initializers.RandomUniform(seed=seeds())
     return keras.layers.Embedding(vocabulary_size, embedding_dim, initializer, name="embedding", **settings)
 
@@ -221,7 +251,9 @@ def make_optimizer(value: Any, learning_rate: Any, argument: str = "optimizer") 
     if learning_rate is None:
         return chosen()
     if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        learning_rate = _arguments.real("learning_rate", learning_rate, positive=True)
+        learning_rate = _arguments.real(
+            "learning_rate", learning_rate, positive=True, largest=_arguments.LARGEST_FACTOR
+        )
     return chosen(learning_rate=learning_rate)
 
 

@@ -89,7 +89,7 @@ class Autoencoder(KeepsState, keras.Model):
     ):
         super().__init__(name=name, **kwargs)
         _check_parts(encoder, decoder)
-        self.noise = _arguments.real("noise", noise, minimum=0)
+        self.noise = _arguments.real("noise", noise, minimum=0, largest=_arguments.LARGEST_DATA)
         self.input_dropout = _arguments.real("input_dropout", input_dropout, minimum=0, below=1)
         self.seed = _arguments.seed("seed", seed)
         self.encoder = encoder

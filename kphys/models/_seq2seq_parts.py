@@ -26,6 +26,8 @@ class Layers:
         self.cell = _arguments.choice("cell", cell, CELLS)
         self.units = _arguments.integers("units", units)
         self.embedding_dim = _arguments.integer("embedding_dim", embedding_dim)
+        widest = max(self.embedding_dim, *self.units)
+        _parts.check_room("`units`", 4, widest, max(self.units))
         self.regularization, self.seeds = regularization, seeds
 
     def embedding(self, vocabulary_size: int, *, mask_zero: bool) -> keras.layers.Layer:
@@ -92,6 +94,7 @@ def decoder_network(vocabulary_size: int, layers: Layers, given: Sequence[Any], 
         features = keras.layers.Concatenate()([features, context])
         features = layers.linear(layers.units[-1], "attended", use_bias=False, activation="tanh")(features)
     # float32 whatever the policy, as every output in this house.
+    _parts.check_room("`output_vocabulary_size` and `units`", features.shape[-1], vocabulary_size)
     logits = layers.linear(vocabulary_size, "logits", dtype="float32")(features)
     return keras.Model([tokens, *inputs], [logits, *outputs], name="decoder")
 

@@ -12,13 +12,23 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kphys.models._arrays import NAMES, VALIDATION_NAMES
+from kphys.models._arrays import NAMES, VALIDATION_NAMES, refuse_no_data
 
 FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
 _TEXTS_AT_ONCE = 1024
 
 
-def taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
+def take_texts(model: keras.Model, vectorization: keras.layers.TextVectorization, check_data: bool) -> None:
+    """Has `model` take texts in every form, and look through them before training if `check_data`."""
+    if check_data:
+        model.check_arrays = functools.partial(_check_texts, vectorization, model.check_arrays)
+    for method in ("fit", "evaluate", "predict"):
+        setattr(model, method, _taking_texts(getattr(model, method)))
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        _build_from_one_replica(model)
+
+
+def _taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
     """Gives `method` for texts in every form; Keras itself takes tensors, and arrays of Python's strings."""
     signature = inspect.signature(method)
 
@@ -45,6 +55,7 @@ def _strings(name: str, x: Any) -> Any:
     if isinstance(x, (str, bytes)):
         raise TypeError(f"`{name}` must be a list or an array of texts, got one text: pass [{name}].")
     if not isinstance(x, (list, tuple)) and not (hasattr(x, "shape") and hasattr(x, "__len__")):
+        refuse_no_data(name, x)
         return x
     # Of a list with numbers among its texts NumPy would make texts.
     texts = x.numpy() if ops.is_tensor(x) else np.asarray(x, dtype=object if isinstance(x, (list, tuple)) else None)
@@ -64,7 +75,7 @@ def _strings(name: str, x: Any) -> Any:
     return tf.constant(texts, "string")
 
 
-def check_texts(
+def _check_texts(
     vectorization: keras.layers.TextVectorization,
     check_arrays: Callable[..., None],
     x: Any,
@@ -98,7 +109,7 @@ def some(words: Sequence[Any]) -> str:
     return ", ".join(repr(str(word)) for word in words[:3])
 
 
-def build_from_one_replica(model: keras.Model) -> None:
+def _build_from_one_replica(model: keras.Model) -> None:
     """Has `fit` under several replicas take the shapes of one's batch: Keras 3.15 adds the batches up, texts too."""
     strategy = model.distribute_strategy
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kphys.models._arrays import check_length, check_numbers, check_weights
+from kphys.models._arrays import check_length, check_numbers, check_weights, refuse_no_data
 
 
 def checked_tokens(name: str, tokens: Any, vocabulary_size: int) -> np.ndarray:
@@ -42,6 +42,7 @@ def check_pairs(
     `sizes` are those of the two vocabularies.
     """
     if y is None and not isinstance(x, (list, tuple)) and not hasattr(x, "shape"):
+        refuse_no_data(names[0], x)
         return
     x = checked_tokens(names[0], x, sizes[0])
     if y is None:

@@ -1,7 +1,8 @@
 """What a builder puts on its stock Keras model: compiled, checked before training, many batches in one call.
 
 All of it lives on the instance. The class stays Keras' own, so that a `.keras` file of stock layers loads where kphys
-is not installed; what is loaded from a file is a plain Keras model without these additions.
+is not installed. What Keras loads from a file is a plain Keras model without these additions; `kphys.load_model` gives
+them back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kphys import _arguments
 from kphys.models._arrays import VALIDATION_NAMES, check_arrays, only_input, validation_parts
 from kphys.models._execution import execution
 from kphys.models._heads import Head
+from kphys.models._marks import mark
 from kphys.models._parts import make_optimizer
 
 
@@ -42,10 +44,16 @@ def finish_model(
     model = keras.Model(inputs, head.attach(features, seed), name=name)
     loss = head.loss()
     compile_for(family, model, optimizer, learning_rate, loss, head.metrics())
+    equip(model, head, loss, check_data)
+    return model
+
+
+def equip(model: keras.Model, head: Head, loss: keras.losses.Loss, check_data: bool) -> None:
+    """Puts on a compiled `model` that learns `head` by `loss` all that Keras does not."""
     keep_keras_promises(model, functools.partial(_check, model, head, loss) if check_data else None)
     model.load_weights = _with_random_state(model, model.load_weights)
     model.get_compile_config = _portable_compile_config(model, head, loss)
-    return model
+    mark(model, head, check_data)
 
 
 def compile_for(
@@ -81,7 +89,11 @@ def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., An
             given = signature.bind(*args, **kwargs)
             names = ("x", "y", "sample_weight", "validation_data", "class_weight")
             model.check_arrays(**{name: given.arguments.get(name) for name in names})
-            given.arguments["x"] = only_input(given.arguments["x"])
+            if "x" in given.arguments:
+                given.arguments["x"] = only_input(given.arguments["x"])
+            validation = given.arguments.get("validation_data")
+            if isinstance(validation, (tuple, list)):
+                given.arguments["validation_data"] = (only_input(validation[0]), *validation[1:])
             args, kwargs = given.args, given.kwargs
         return method(*args, **kwargs)
 
@@ -213,21 +225,26 @@ def _prediction_batch(model: keras.Model) -> int | None:
 
 
 def _with_random_state(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `method` and puts the dropout layers where they were: Keras does not save how often they have drawn."""
+    """Gives `method` and puts the dropout layers where they were."""
 
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
         result = method(*args, **kwargs)
-        # They draw once a step; `iterations` would count accumulated steps as one.
-        steps = getattr(model.optimizer, "inner_optimizer", model.optimizer)._iterations.numpy()
-        for layer in model.layers:
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                seed, _ = generator.state.numpy()
-                generator.state.assign([seed, steps])
+        put_random_state(model)
         return result
 
     return run
+
+
+def put_random_state(model: keras.Model) -> None:
+    """Puts the dropout layers where the optimizer is: Keras does not save how often they have drawn."""
+    # They draw once a step; `iterations` would count accumulated steps as one.
+    steps = getattr(model.optimizer, "inner_optimizer", model.optimizer)._iterations.numpy()
+    for layer in model.layers:
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            seed, _ = generator.state.numpy()
+            generator.state.assign([seed, steps])
 
 
 def _portable_compile_config(

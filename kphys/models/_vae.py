@@ -148,7 +148,7 @@ class VAE(CodeSpace, keras.Model):
         if isinstance(value, Schedule):
             self._beta = value
             return
-        self._beta = _arguments.real("beta", value, minimum=0)
+        self._beta = _arguments.real("beta", value, minimum=0, largest=_arguments.LARGEST_FACTOR)
         if not hasattr(self, "_beta_variable"):
             # TensorFlow's own variable: β is a setting, which Keras shall not count among the weights.
             self._beta_variable = tf.Variable(

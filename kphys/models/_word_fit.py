@@ -113,7 +113,7 @@ class WordFit:
     def _opened(self, x: Any, words_per_epoch: Any, epochs: int) -> tuple[Corpus, int]:
         """Gives the text and its number of words, after the vocabulary is made and all is counted and checked."""
         if words_per_epoch is not None:
-            words_per_epoch = _arguments.integer("words_per_epoch", words_per_epoch)
+            words_per_epoch = _arguments.integer("words_per_epoch", words_per_epoch, below=2**63)
         corpus = Corpus(x, "x")
         counted = self._vocabulary is not None and self._vocabulary.counts is not None
         if corpus.once and (epochs > 1 or not counted or words_per_epoch is None):

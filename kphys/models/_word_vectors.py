@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kphys import _arguments
+from kphys.models._parts import check_room
 from kphys.models._vocabulary import Vocabulary
 from kphys.models._word_answers import WordAnswers
 from kphys.models._word_files import WordFiles
@@ -81,7 +82,9 @@ class WordVectors(WordFit, WordAnswers, WordFiles, keras.Model):
         self.criterion = _arguments.choice("loss", loss, LOSSES)
         self.subsample = _arguments.real("subsample", subsample, minimum=0, below=1)
         self.noise_exponent = _arguments.real("noise_exponent", noise_exponent)
-        self.final_learning_rate = _arguments.real("final_learning_rate", final_learning_rate, minimum=0)
+        self.final_learning_rate = _arguments.real(
+            "final_learning_rate", final_learning_rate, minimum=0, largest=_arguments.LARGEST_FACTOR
+        )
         self.seed = _arguments.seed("seed", seed)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("Word vectors train on one device: build them outside of the strategy's scope.")
@@ -93,6 +96,12 @@ class WordVectors(WordFit, WordAnswers, WordFiles, keras.Model):
         self.built = True
 
     def _make_tables(self) -> None:
+        # The second table is the network's matrix where it is larger.
+        check_room(
+            "`vocabulary_size` and `embedding_dim`", max(self.vocabulary_size, self.embedding_dim), self.embedding_dim
+        )
+        # Noise words of the groups of a step, and of the steps of a block.
+        check_room("`num_negatives` and `window`", 8, self.num_negatives, self.window + 1, max(self.embedding_dim, 32))
         first, second = np.random.SeedSequence(self.seed).generate_state(2).tolist()
         dim = self.embedding_dim
         # For the network σ must leave its middle early; for the others as word2vec has it.

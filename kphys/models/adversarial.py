@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -93,6 +94,9 @@ def dcgan(
     if mode_collapse_guard is not None:
         _arguments.choice("mode_collapse_guard", mode_collapse_guard, GUARDS, also=", or None")
     smallest = _smallest_image(image_shape, filters)
+    _parts.check_room("`latent_dim` and `filters`", latent_dim, *smallest, filters[-1])
+    for channels in itertools.pairwise((image_shape[-1], *filters)):
+        _parts.check_room("`filters` and `kernel_size`", kernel_size**2, *channels)
     seeds = _parts.Seeds(seed)
 
     model = DCGAN(

@@ -254,8 +254,10 @@ def _ends(loss: str, normalization: Any, sparsity: Any, sparsity_weight: Any, co
         loss=_arguments.choice("loss", loss, LOSSES),
         normalization=normalization,
         sparsity=sparsity,
-        sparsity_weight=_arguments.real("sparsity_weight", sparsity_weight, minimum=0),
-        code_l1=_arguments.real("code_l1", code_l1, minimum=0),
+        sparsity_weight=_arguments.real(
+            "sparsity_weight", sparsity_weight, minimum=0, largest=_arguments.LARGEST_FACTOR
+        ),
+        code_l1=_arguments.real("code_l1", code_l1, minimum=0, largest=_arguments.LARGEST_FACTOR),
     )
 
 

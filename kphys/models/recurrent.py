@@ -206,7 +206,7 @@ def _rnn(
     inputs = keras.Input(input_shape, name="inputs")
     features = inputs
     if mask_value is not None:
-        mask_value = _arguments.real("mask_value", mask_value)
+        mask_value = _arguments.real("mask_value", mask_value, largest=_arguments.LARGEST_DATA)
         features = keras.layers.Masking(mask_value, name="mask")(features)
     features = _parts.normalized(features, normalization)
     features = recurrent_stack(
@@ -241,6 +241,7 @@ def recurrent_stack(
     bidirectional = _arguments.flag("bidirectional", bidirectional)
     layer_normalization = _arguments.flag("layer_normalization", layer_normalization)
     for depth, width in enumerate(units, start=1):
+        _parts.check_room("`units`", 4, features.shape[-1] + width, width)
         recurrent = recurrent_layer(
             cell,
             width,

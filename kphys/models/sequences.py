@@ -85,6 +85,7 @@ def char_rnn(
             f"without they are not kept; got stateful={stateful} and batch_size={batch_size}."
         )
     batch_size = None if batch_size is None else _arguments.integer("batch_size", batch_size)
+    _parts.check_room("`batch_size` and `units`", batch_size or 1, max(_arguments.integers("units", units)))
     seeds = _parts.Seeds(seed)
 
     inputs = keras.Input((None,), batch_size=batch_size, dtype="int32", name="inputs")
@@ -100,6 +101,7 @@ def char_rnn(
         seeds=seeds,
         stateful=stateful,
     )
+    _parts.check_room("`vocabulary_size` and `units`", features.shape[-1], vocabulary_size)
     outputs = keras.layers.Dense(
         vocabulary_size,
         activation="softmax",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from kphys import _arguments
 from kphys.models import _parts
 from kphys.models._heads import classifier_head
-from kphys.models._texts import FIRST_WORD, build_from_one_replica, check_texts, some, taking_texts
+from kphys.models._texts import FIRST_WORD, some, take_texts
 from kphys.models._training import finish_model
 from kphys.models._word_vectors import WordVectors
 from kphys.models.dense import LearningRate
@@ -133,12 +131,7 @@ def text_classifier(
     )
     if rows is not None:
         embedding.set_weights([rows])
-    if check_data:
-        model.check_arrays = functools.partial(check_texts, vectorization, model.check_arrays)
-    for method in ("fit", "evaluate", "predict"):
-        setattr(model, method, taking_texts(getattr(model, method)))
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        build_from_one_replica(model)
+    take_texts(model, vectorization, check_data)
     return model
 
 

@@ -88,6 +88,7 @@ def vae(
 
     codes = keras.Input((latent_dim,), name="codes")
     features = _dense_stack(codes, hidden_units[::-1], activation, seeds)
+    _parts.check_room("`input_shape` and `hidden_units`", features.shape[-1], math.prod(input_shape))
     outputs = _linear(math.prod(input_shape), "outputs", seeds)(features)
     if len(input_shape) > 1:
         outputs = keras.layers.Reshape(input_shape, dtype="float32", name="images")(outputs)
@@ -175,6 +176,7 @@ def conv_vae(
     features = keras.layers.Reshape((*smallest, filters[-1]), name="smallest_image")(features)
     for width in filters[-2::-1]:
         features = _strided(f"Conv{axes}DTranspose", features, width, kernel_size, activation, seeds)
+    _check_filters(features, input_shape[-1], kernel_size)
     outputs = getattr(keras.layers, f"Conv{axes}DTranspose")(
         input_shape[-1],
         kernel_size,
@@ -214,6 +216,7 @@ def _dense_stack(features: Any, units: Sequence[int], activation: str, seeds: _p
 
 
 def _strided(kind: str, features: Any, filters: int, kernel_size: int, activation: str, seeds: _parts.Seeds) -> Any:
+    _check_filters(features, filters, kernel_size)
     convolution = getattr(keras.layers, kind)(
         filters,
         kernel_size,
@@ -224,6 +227,11 @@ def _strided(kind: str, features: Any, filters: int, kernel_size: int, activatio
     return keras.layers.Activation(activation)(convolution(features))
 
 
+def _check_filters(features: Any, filters: int, kernel_size: int) -> None:
+    pixels = kernel_size ** (len(features.shape) - 2)
+    _parts.check_room("`filters` and `kernel_size`", pixels, features.shape[-1], filters)
+
+
 def _linear(units: int, name: str, seeds: _parts.Seeds) -> keras.layers.Dense:
     # float32 whatever the policy, as every output in this house.
     initializer = keras.initializers.GlorotUniform(seeds())
@@ -231,6 +239,7 @@ def _linear(units: int, name: str, seeds: _parts.Seeds) -> keras.layers.Dense:
 
 
 def _encoder(inputs: Any, features: Any, latent_dim: int, seeds: _parts.Seeds) -> keras.Model:
+    _parts.check_room("`latent_dim`", features.shape[-1], latent_dim)
     outputs = [_linear(latent_dim, name, seeds)(features) for name in ("mean", "log_variance")]
     return keras.Model(inputs, outputs, name="encoder")
 

@@ -99,6 +99,6 @@ def word_vectors(
         seed=seed,
         name=_parts.model_name(name, "word_vectors"),
     )
-    rate = _arguments.real("learning_rate", learning_rate, positive=True)
+    rate = _arguments.real("learning_rate", learning_rate, positive=True, largest=_arguments.LARGEST_FACTOR)
     vectors.compile(keras.optimizers.SGD(rate))
     return vectors

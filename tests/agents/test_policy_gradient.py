@@ -682,3 +682,8 @@ def test_a_reward_that_is_no_number_stops_training_and_names_the_step():
     with pytest.raises(FloatingPointError, match="reward nan in step 3"):
         agent.fit(Broken(), verbose=0)
     assert_same(agent.policy.get_weights(), before)
+
+
+def test_refuses_more_actions_than_memory_has_room_for():
+    with pytest.raises(ValueError, match=r"`hidden_units` and `num_actions` must be smaller: .* GB of memory"):
+        reinforce(2, 2**31 - 1, hidden_units=1024)

@@ -607,3 +607,8 @@ def test_refuses_networks_that_give_no_values(network):
 
 def test_the_module_says_what_is_public():
     assert set(q_learning.__all__) == {"DQN", "Dueling", "Evaluation", "dqn"}
+
+
+def test_refuses_more_actions_than_memory_has_room_for():
+    with pytest.raises(ValueError, match=r"`hidden_units` and `num_actions` must be smaller: .* GB of memory"):
+        dqn(2, 2**31 - 1, hidden_units=1024)

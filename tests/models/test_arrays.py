@@ -75,6 +75,34 @@ FOR_ALL = {
         r"`x` .* the first is x\[7, .* = -inf",
     ),
     "beyond float32": (lambda x, y: (changed(x, 2, 1e39, "float64"), y), ValueError, r"`x` .* x\[2, .*\] = 1e\+39"),
+    "squares beyond float32": (
+        lambda x, y: (changed(x, (4, ..., 0), -1e19), y),
+        ValueError,
+        r"`x` must lie within ±1e\+18, as squares of larger numbers leave float32: \d+ of its \d+ values do not, "
+        r"the first is x\[4, .*\] = -1e\+19\. Change the units",
+    ),
+    "a mask": (
+        lambda x, y: (np.ma.masked_array(x, x == x[2]), y),
+        ValueError,
+        r"`x` must not have masked values, got \d+ of \d+: .*x\.filled",
+    ),
+    "a mask over targets": (
+        lambda x, y: (x, np.ma.masked_array(y, y == y[2])),
+        ValueError,
+        r"`y` must not have masked values, got \d+ of \d+",
+    ),
+    "80 bits": (
+        lambda x, y: (x.astype("longdouble"), y),
+        TypeError,
+        r"`x` must hold .* 64 bits: .*astype\('float64'\)",
+    ),
+    "fields": (lambda x, y: (np.zeros(10, [("a", "f4")]), y), TypeError, "`x` must hold real numbers, got dtype"),
+    "bytes": (lambda x, y: (np.zeros(10, "V4"), y), TypeError, r"`x` must hold real numbers, got dtype \|V4"),
+    "nothing": (lambda x, y: (None, y), ValueError, "`x` is missing: give an array of samples, or a data set"),
+    "a number": (lambda x, y: (3.0, y), TypeError, r"`x` must be an array or a data set, got 3\.0 \(float\)"),
+    "a text": (lambda x, y: ("x.npy", y), TypeError, r"`x` must be an array or a data set, got 'x\.npy' \(str\)"),
+    "a set": (lambda x, y: ({1}, y), TypeError, r"`x` must be an array or a data set, got \{1\} \(set\)"),
+    "a function": (lambda x, y: (len, y), TypeError, "`x` must be an array or a data set, got <built-in"),
     "no samples": (lambda x, y: (x[:0], y[:0]), ValueError, r"`x` must hold at least one sample, got .* shape \(0, "),
     "lengths": (lambda x, y: (x, y[:7]), ValueError, "`x` and `y` must have the same length, got 10 and 7 samples"),
     "a list": (lambda x, y: (x.tolist(), y), TypeError, r"`x` must be an array, got list: pass np\.asarray\(x\)"),
@@ -379,6 +407,30 @@ def test_the_check_takes_arguments_in_their_places(trained):
     with pytest.raises(ValueError, match="class 7"):
         build().fit(x, y=changed(y, 0, 7))
     assert len(reached) == 1
+
+
+def test_a_list_of_the_one_input_is_unpacked(trained):
+    build, reached = trained
+    x, y = sample((4,), 3)
+    model = build()
+    model.fit([x], y)
+    assert reached[0] is x
+    x, y = sample((4,), 3)
+    model.jit_compile = False
+    model.evaluate([x], y, verbose=0)
+
+
+def test_a_list_of_the_one_input_to_validate_with_is_unpacked():
+    x, y = sample((4,), 3)
+    model = mlp_classifier(4, 3, hidden_units=2)
+    model.jit_compile = False
+    # Keras would warn, and warnings are errors here.
+    assert "val_loss" in model.fit([x], y, validation_data=([x], y), verbose=0).history
+
+
+def test_a_mask_that_covers_nothing_hides_nothing():
+    x, y = sample((4,), 2)
+    fine(classifier_head(2), (4,), np.ma.masked_array(x), np.ma.masked_array(y, np.zeros(10, bool)))
 
 
 def test_a_table_of_another_library_is_an_array(trained):

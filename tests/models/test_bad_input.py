@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+import kphys
 from kphys import cnn_classifier, cnn_regressor, mlp_classifier, mlp_regressor, rnn_classifier, rnn_regressor
+from kphys.models import _parts
 from kphys.models._blocks import ARCHITECTURES
 
 # Each with an input shape and a number of outputs that it takes.
@@ -60,6 +62,8 @@ EVERYWHERE = {
         (float("inf"), ValueError, "a positive number, got inf"),
         ("0.1", TypeError, r"a positive number, got '0\.1' \(str\)"),
         (True, TypeError, "a positive number, got True"),
+        (1e300, ValueError, r"a positive number, at most 1e\+30 for float32 to work with, got 1e\+300\."),
+        (10**400, ValueError, "a positive number, got 1000"),
     ],
     "dropout": [
         (1.0, ValueError, r"at least 0 and below 1, got 1\.0"),
@@ -72,6 +76,7 @@ EVERYWHERE = {
         (-1e-3, ValueError, r"not negative, got -0\.001"),
         (float("inf"), ValueError, "got inf"),
         (None, TypeError, r"not negative, got None \(NoneType\)"),
+        (1e38, ValueError, r"not negative, at most 1e\+30 for float32 to work with, got 1e\+38\."),
     ],
     "l2": [(-1.0, ValueError, r"not negative, got -1\.0"), ([0.1], TypeError, r"got \[0\.1\] \(list\)")],
     "check_data": [("no", TypeError, r"True or False, got 'no' \(str\)"), (0, ValueError, r"True or False, got 0")],
@@ -109,6 +114,7 @@ OF_SOME = {
         (-1, ValueError, "a positive integer, got -1"),
         (1.5, ValueError, r"a positive integer, got 1\.5"),
         ("1", TypeError, "a positive integer, got '1'"),
+        (2**63, ValueError, f"a positive integer below {2**31}, got {2**63}"),
     ],
     "multilabel": [("yes", TypeError, "True or False, got 'yes'"), (1, ValueError, "True or False, got 1")],
     "batch_normalization": [("no", TypeError, "True or False, got 'no'"), (1, ValueError, "True or False, got 1")],
@@ -120,6 +126,7 @@ OF_SOME = {
         (float("nan"), ValueError, "a finite number, got nan"),
         ("0", TypeError, "a finite number, got '0'"),
         (True, TypeError, "a finite number, got True"),
+        (-1e19, ValueError, r"a finite number, at most 1e\+18 .*, got -1e\+19"),
     ],
     "kernel_size": [
         (0, ValueError, "a positive integer, got 0"),
@@ -182,6 +189,8 @@ for layers_of in ("hidden_units", "filters", "units"):
         (("3",), TypeError, r"\[0\]` must be a positive integer, got '3' \(str\)"),
         (10.5, ValueError, r"a tuple of positive integers such as \(100, 100\), got 10\.5"),
         ({3, 4}, TypeError, r"a tuple of positive integers .*, got \{3, 4\} \(set\)"),
+        (np.array(3), TypeError, r"a tuple of positive integers .*, got array\(3\) \(ndarray\)"),
+        (10**12, ValueError, rf"\[0\]` must be a positive integer below {2**31}, got {10**12}"),
     ]
 SHAPES = {
     mlp_classifier: [
@@ -247,6 +256,47 @@ def test_a_builder_refuses(builder, argument, value, error, message):
 def test_every_argument_of_a_builder_is_in_the_table(builder):
     known = {*EVERYWHERE, *OF_SOME, "input_shape"}
     assert known >= set(inspect.signature(builder).parameters)
+
+
+# What makes a layer too large for a machine of 1 MB, and the arguments that are blamed.
+TOO_LARGE = [
+    (kphys.mlp_classifier, (4, 3), {"hidden_units": (5, 20_000)}, "`hidden_units` must .*: 5 × 20000 numbers in one"),
+    (
+        kphys.mlp_classifier,
+        (4, 20_000),
+        {"hidden_units": 5},
+        "`num_classes` must .*: 5 × 20000 numbers .* 0.0016 GB in",
+    ),
+    (kphys.mlp_regressor, (4, 20_000), {"hidden_units": 5}, "`num_outputs` must be smaller"),
+    (kphys.cnn_classifier, ((8, 8, 1), 3), {"filters": 10_000}, "`filters` and `kernel_size` must be smaller"),
+    (kphys.rnn_classifier, ((5, 4), 3), {"units": 500}, "`units` must be smaller"),
+    (kphys.autoencoder, (40_000, 2), {"hidden_units": ()}, "`latent_dim` must be smaller"),
+    (kphys.autoencoder, (4, 20_000), {"hidden_units": 5}, "`latent_dim` must be smaller"),
+    (kphys.vae, (4, 20_000), {"hidden_units": 5}, "`latent_dim` must be smaller"),
+    (kphys.conv_vae, ((8, 8, 1), 2), {"filters": 10_000}, "`filters` and `kernel_size` must be smaller"),
+    (kphys.dcgan, ((8, 8, 1), 20_000), {"filters": 4}, "`latent_dim` and `filters` must be smaller"),
+    (kphys.dcgan, ((8, 8, 1), 2), {"filters": 50, "kernel_size": 40}, "`filters` and `kernel_size` must be smaller"),
+    (kphys.char_rnn, (20_000,), {"embedding_dim": 5}, "`vocabulary_size` and `embedding_dim` must be smaller"),
+    (kphys.char_rnn, (20_000,), {"embedding_dim": 1, "units": 5}, "`vocabulary_size` and `units` must be smaller"),
+    (kphys.char_rnn, (5,), {"stateful": True, "batch_size": 20_000, "units": 5}, "`batch_size` and `units` must be"),
+    (kphys.seq2seq, (5, 20_000), {"embedding_dim": 1, "units": 5}, "`output_vocabulary_size` and `units` must be"),
+    (kphys.seq2seq, (5, 5), {"units": 500, "embedding_dim": 2}, "`units` must be smaller"),
+    (kphys.word_vectors, (20_000, 5), {}, "`vocabulary_size` and `embedding_dim` must be smaller"),
+    (kphys.word_vectors, (5, 2), {"num_negatives": 1_000}, "`num_negatives` and `window` must be smaller"),
+    (kphys.dqn, (4, 2), {"hidden_units": 20_000}, "`hidden_units` must be smaller"),
+    (kphys.reinforce, (4, 2), {"hidden_units": 20_000}, "`hidden_units` must be smaller"),
+]
+
+
+@pytest.mark.parametrize(("builder", "arguments", "options", "message"), TOO_LARGE)
+def test_a_network_beyond_the_memory_is_refused_before_it_is_made(builder, arguments, options, message, monkeypatch):
+    monkeypatch.setattr(_parts, "_memory", lambda: 1e6)
+    with pytest.raises(ValueError, match=rf"{message}.* and this machine has 0\.001 GB of memory\."):
+        builder(*arguments, **options)
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 1e8 < _parts._memory() < 1e14
 
 
 def test_one_label_is_enough_where_there_may_be_several():

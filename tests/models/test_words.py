@@ -972,8 +972,8 @@ ARGUMENTS = {
     "num_negatives": ([0], "must be a positive integer"),
     "subsample": ([-1e-3, 1.0, np.nan], "must be a number of at least 0 and below 1"),
     "noise_exponent": ([np.inf], "must be a finite number"),
-    "learning_rate": ([0.0, -1, np.nan], "must be a positive number"),
-    "final_learning_rate": ([-1.0], "must be a number that is not negative"),
+    "learning_rate": ([0.0, -1, np.nan, 1e38], "must be a positive number"),
+    "final_learning_rate": ([-1.0, 1e38], "must be a number that is not negative"),
     "seed": ([-1], "must be None or an integer"),
 }
 
@@ -1003,6 +1003,8 @@ TEXTS = {
     "real": (np.array([0.5, np.nan]), "must hold integers"),
     "cube": (np.zeros((2, 2, 2), int), "must hold integers"),
     "real in a list": ([np.array([0, 1]), np.array([0.5])], "item 1 has the shape"),
+    "masked": (np.ma.masked_array(np.arange(8) % 4, np.arange(8) == 3), "must not have masked values: .*compressed"),
+    "too few in a matrix": (np.arange(4).reshape(2, 2).view(np.matrix), "longer than the window of 5 words, got 4"),
     "no numbers": (np.zeros(0, int), "got 0 of the vocabulary"),
 }
 
