@@ -409,10 +409,10 @@ def test_the_logistic_policy_acts_as_its_probability_says():
 
 def played(agent, environment, num=1):
     """The episodes of one update."""
-    worlds = agent._open("environment", environment, num)
-    agent._prepare(worlds)
-    play = Play(worlds, agent._next_seed)
-    return play_episodes(play, agent._quotas, agent._probabilities(), np.random.default_rng(0), 0)
+    with agent._opened("environment", environment, num) as worlds:
+        agent._prepare(worlds)
+        play = Play(worlds, agent._next_seed)
+        return play_episodes(play, agent._quotas, agent._probabilities(), np.random.default_rng(0), 0)
 
 
 def each_episode(episodes):
@@ -600,7 +600,8 @@ def test_batches_of_another_length_trace_nothing_new():
 
 def test_an_evaluation_plays_the_same_episodes_in_any_number_of_copies():
     agent = reinforce(2, 2, **SMALL)
-    one = played_returns(agent, agent._open("environment", Clock(), 1), 6, 3)
+    with agent._opened("environment", Clock(), 1) as worlds:
+        one = played_returns(agent, worlds, 6, 3)
     several = agent.evaluate(SyncVectorEnv([Clock] * 4, autoreset_mode=AutoresetMode.DISABLED), 6, seed=3)
     assert np.isclose(several.mean, one.mean())
 
