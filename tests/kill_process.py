@@ -77,9 +77,9 @@ def _die() -> None:
 def train(folder: Path, name: str, moment: str = "never", *, stock: bool = False, save_freq: Any = "epoch") -> None:
     """Trains a row, or goes on with it; all its numbers go into a file. `stock`: with callbacks of Keras."""
     row, callbacks = ROWS[name], keras.callbacks if stock else ours
+    check_files(folder, row.build())  # Another model: agents take over more than their variables.
     keras.utils.set_random_seed(7)
     model, kill = row.build(), Kill(moment)
-    check_files(folder, model)
     _fit(
         row,
         model,
@@ -114,12 +114,9 @@ def _everything(model: keras.Model) -> list[Any]:
 
 
 def check_files(folder: Path, model: keras.Model) -> None:
-    """Loads every file that lies at its place; raises where one cannot be read."""
-    weights = [value.numpy() for value in _everything(model)]
+    """Loads every file that lies at its place, into `model` where it is one of weights; raises if it cannot be read."""
     for file in sorted(folder.rglob("[!.]*.weights.h5")):
         model.load_weights(file)
-    for variable, value in zip(_everything(model), weights, strict=True):
-        variable.assign(value)
     for file in sorted(folder.rglob("[!.]*.keras")):
         keras.saving.load_model(file)
 
