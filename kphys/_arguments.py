@@ -14,8 +14,8 @@ import numpy as np
 _INTEGERS_END = 2**31
 # Sums of larger ones over the weights of a network leave float32.
 LARGEST_FACTOR = 1e30
-# The squares of larger ones do, and the sums of these.
-LARGEST_DATA = 1e18
+# The squares of larger ones do, once a network has added them up.
+LARGEST_DATA = 1e15
 
 
 def _is_integer(value: Any) -> bool:

@@ -78,7 +78,7 @@ FOR_ALL = {
     "squares beyond float32": (
         lambda x, y: (changed(x, (4, ..., 0), -1e19), y),
         ValueError,
-        r"`x` must lie within ±1e\+18, as squares of larger numbers leave float32: \d+ of its \d+ values do not, "
+        r"`x` must lie within ±1e\+15, as squares of larger numbers leave float32: \d+ of its \d+ values do not, "
         r"the first is x\[4, .*\] = -1e\+19\. Change the units",
     ),
     "a mask": (
