@@ -74,10 +74,16 @@ def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], r
 
 def _in_own_process(group: str, name: str, repeat: int) -> Figures:
     command = [sys.executable, *sys.argv, "--contestant", group, name, "--repeat", str(repeat)]
+    figures = figures_of(command, f"{group}, {name}")
+    print(f"  {group}, {name}: done", file=sys.stderr)
+    return figures
+
+
+def figures_of(command: list[str], name: str) -> Figures:
+    """Gives the figures that a process of its own prints as its last line."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{group}, {name} failed:\n{done.stderr}")
-    print(f"  {group}, {name}: done", file=sys.stderr)
+        raise SystemExit(f"{name} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

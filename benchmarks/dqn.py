@@ -17,11 +17,10 @@ import importlib.util
 import json
 import math
 import statistics
-import subprocess
 import sys
 import time
 
-from _compare import peak_megabytes, print_table, readable
+from _compare import figures_of, peak_megabytes, print_table, readable
 
 # Task -> steps, what counts as solved, and rl-zoo's hyperparameters in kphys' words.
 TASKS = {
@@ -162,10 +161,7 @@ def main() -> None:
 def in_own_process(task: str, name: str, seed: int) -> dict[str, float]:
     """Trains one agent."""
     command = [sys.executable, sys.argv[0], "--contestant", name, "--task", task, "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{task}, {name} failed:\n{done.stderr}")
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(command, f"{task}, {name}")
     print(f"  {task}, {name}, seed {seed}: {figures}", file=sys.stderr, flush=True)
     return figures
 

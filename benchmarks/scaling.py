@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 import time
 from typing import Any
 
 import numpy as np
-from _compare import Clock, Figures, peak_megabytes, print_table, readable
+from _compare import Clock, Figures, figures_of, peak_megabytes, print_table, readable
 
 SECONDS, MEMORY = "seconds", "peak MB"
 FEATURES = 10
@@ -115,10 +114,7 @@ def main() -> None:
 def in_own_process(name: str, size: int) -> Figures:
     """Gives the figures of one point."""
     command = [sys.executable, __file__, "--point", name, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{name}, {size} failed:\n{done.stderr}")
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(command, f"{name}, {size}")
     print(f"  {name}, {size}: {figures}", file=sys.stderr, flush=True)
     return figures
 

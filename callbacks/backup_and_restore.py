@@ -12,12 +12,13 @@ import keras
 
 from kphys import _arguments
 from kphys._files import local_path, named_errors, replacing
+from kphys.callbacks._frequency import WritesFiles, checked_save_freq
 from kphys.callbacks._weights import saved_weights
 
 _EPOCH, _RANDOM = "epoch", "random_states"  # Attributes of the file.
 
 
-class BackupAndRestore(keras.callbacks.BackupAndRestore):
+class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
     """Keeps the state of training on disk, so that a killed `fit` that is started again goes on where it was.
 
     When an epoch is over, weights, optimizer, random states and the number of the next epoch go into one file,
@@ -71,17 +72,10 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         self, backup_dir: str | os.PathLike[str], *, save_freq: str | int = "epoch", delete_checkpoint: bool = True
     ):
         folder = local_path("backup_dir", backup_dir, "runs/backup")
-        if save_freq != "epoch":
-            save_freq = _arguments.integer("save_freq", save_freq)
         delete_checkpoint = _arguments.flag("delete_checkpoint", delete_checkpoint)
-        super().__init__(str(folder), save_freq, delete_checkpoint=delete_checkpoint)
+        super().__init__(str(folder), checked_save_freq(save_freq), delete_checkpoint=delete_checkpoint)
         self._path = Path(self._weights_path)
         self._due = False
-
-    @property
-    def batches_may_share_a_call(self) -> bool:
-        """Whether the batch hook has nothing to do."""
-        return self.save_freq == "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Puts back what the file holds, if there is one."""

@@ -15,12 +15,13 @@ import keras
 
 from kphys import _arguments
 from kphys._files import local_path, named_errors, replaced, replacing
+from kphys.callbacks._frequency import WritesFiles, checked_save_freq
 from kphys.callbacks._weights import saved_weights
 
 _BEST = "best"  # The attribute, and what the comment of a `.keras` file begins with.
 
 
-class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
+class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
     """Keras' callback, with its arguments; a kill or a full disk leaves the file of before.
 
     Each file is written beside and then put in place. And the best stays the best: with `save_best_only` the file says
@@ -73,18 +74,12 @@ class ModelCheckpoint(keras.callbacks.ModelCheckpoint):
         if not path.name.endswith(ending):
             raise ValueError(f"`filepath` must end in {ending!r}, got {str(filepath)!r}.")
         mode = _arguments.choice("mode", mode, ("auto", "min", "max"))
-        if save_freq != "epoch":
-            save_freq = _arguments.integer("save_freq", save_freq)
+        save_freq = checked_save_freq(save_freq)
         save_best_only = _arguments.flag("save_best_only", save_best_only)
         super().__init__(
             str(path), monitor, verbose, save_best_only, save_weights_only, mode, save_freq, initial_value_threshold
         )
         self._began = False
-
-    @property
-    def batches_may_share_a_call(self) -> bool:
-        """Whether the batch hook has nothing to do."""
-        return self.save_freq == "epoch"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes ready for a training."""

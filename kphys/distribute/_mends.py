@@ -12,6 +12,8 @@ import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
+from kphys.models._replicas import build_from_one_replica
+
 _Trainer = keras_trainer.TensorFlowTrainer
 
 
@@ -33,7 +35,7 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 def mended_keras() -> Iterator[None]:
     """Mends the defects for models under a strategy, and refuses batches that leave a replica without a sample."""
     with contextlib.ExitStack() as scope:
-        build = _build_from_one_replica if reduces_batches() else _Trainer._maybe_symbolic_build
+        build = build_from_one_replica if reduces_batches() else _Trainer._maybe_symbolic_build
         scope.enter_context(replaced(_Trainer, "_maybe_symbolic_build", _checked(build)))
         if reduces_scalars_by_rows():
             reduce = _reducing_scalars(keras_trainer.reduce_per_replica)
@@ -41,20 +43,6 @@ def mended_keras() -> Iterator[None]:
         if keeps_statistics_apart():
             scope.enter_context(replaced(keras.layers.BatchNormalization, "add_weight", _add_averaged_weight))
         yield
-
-
-def _build_from_one_replica(model: Any, iterator: Any = None, data_batch: Any = None) -> None:
-    """Builds from the shapes of one replica's part of a batch, where Keras reduces the parts of all."""
-    strategy = model._distribute_strategy
-    if strategy is None:
-        return
-    if iterator is not None:
-        _, _, batches = next(iter(iterator))
-        data_batch = keras.tree.map_structure(
-            lambda values: strategy.experimental_local_results(values)[0], next(batches)
-        )
-    with strategy.scope():
-        model._symbolic_build(data_batch=data_batch)
 
 
 def _reducing_scalars(keras_reduce: Callable[..., Any]) -> Callable[..., Any]:

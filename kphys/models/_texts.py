@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, refuse_no_data
+from kphys.models._replicas import build_from_one_replica
 
 FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
 _TEXTS_AT_ONCE = 1024
@@ -25,7 +26,7 @@ def take_texts(model: keras.Model, vectorization: keras.layers.TextVectorization
     for method in ("fit", "evaluate", "predict"):
         setattr(model, method, _taking_texts(getattr(model, method)))
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        _build_from_one_replica(model)
+        model._maybe_symbolic_build = functools.partial(build_from_one_replica, model)
 
 
 def _taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,19 +108,3 @@ def _stand_in(name: str, x: Any, vectorization: keras.layers.TextVectorization) 
 def some(words: Sequence[Any]) -> str:
     """Gives the first three of `words`, for a message."""
     return ", ".join(repr(str(word)) for word in words[:3])
-
-
-def _build_from_one_replica(model: keras.Model) -> None:
-    """Has `fit` under several replicas take the shapes of one's batch: Keras 3.15 adds the batches up, texts too."""
-    strategy = model.distribute_strategy
-
-    def build(iterator: Any = None, data_batch: Any = None) -> None:
-        if iterator is not None:
-            _, _, batches = next(iter(iterator))
-            data_batch = keras.tree.map_structure(
-                lambda values: strategy.experimental_local_results(values)[0], next(batches)
-            )
-        with strategy.scope():
-            model._symbolic_build(data_batch=data_batch)
-
-    model._maybe_symbolic_build = build

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from kphys.models._forward import in_numpy
+from kphys.models._functions import compiled
 
 __all__ = ["fast_call"]
 
@@ -88,6 +89,5 @@ def _compiled(model: keras.Model, shape: tuple[int | None, ...], kind: str) -> C
 
     signature = [tf.TensorSpec((None, *shape), kind)]
     of_known_shape = kind != "string" and None not in shape
-    function = tf.function(forward, input_signature=signature, autograph=False, jit_compile=of_known_shape)
-    call = function.get_concrete_function()
+    call = compiled(forward, signature=signature, jit_compile=of_known_shape).get_concrete_function()
     return lambda x: keras.tree.map_structure(lambda output: output.numpy(), call(tf.constant(x, kind)))
