@@ -13,6 +13,10 @@ from kphys.callbacks._optimizers import innermost
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
+_OF_AN_EPOCH = ("steps", "norm", "largest", "clipped", "skipped")
+# Numbers in one variable, of 64 bits: each variable more costs every step two microseconds.
+_FIGURES = (*_OF_AN_EPOCH, "threshold", "in_row", "first_bad", "bad")
+
 
 class GradientSteps:
     """Clips the gradients of `optimizer` and leaves out steps that are not finite, from `install` to `remove`.
@@ -29,26 +33,18 @@ class GradientSteps:
         num_kept: int,
         compiled_by_xla: bool,
     ):
-        self._optimizer, self._mode, self._max_skipped, self._num_kept = optimizer, mode, max_skipped, num_kept
+        self._optimizer, self._mode, self._max_skipped = optimizer, mode, max_skipped
         self._compiled_by_xla = compiled_by_xla
         self._schedule = threshold if isinstance(threshold, Schedule) else None
         self._variables: Sequence[Any] = ()
         self._measured: tuple[tf.Tensor, tf.Tensor] | None = None
         self._counts = tf.constant(True)  # Of the step being traced: whether it is not left out.
         self._clipped = False
-        start = {
-            "threshold": 0.0 if self._schedule else threshold,
-            **dict.fromkeys(("norm", "largest"), 0.0),
-            **dict.fromkeys(("steps", "clipped", "skipped", "in_row", "first_bad", "bad"), _integer(0)),
-        }
-        if mode == "percentile":
-            start["counts"] = tf.zeros(NUM_BINS, tf.int64)
-        if num_kept:
-            start["norms"] = [0.0] * num_kept
-        self._state = {
-            name: tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
-            for name, value in start.items()
-        }
+        self._figures = _variable(tf.zeros(len(_FIGURES), tf.float64))
+        if self._schedule is None:
+            self.set_threshold(threshold)
+        self._histogram = _variable(tf.zeros(NUM_BINS, tf.int64)) if mode == "percentile" else None
+        self._norms = _variable(tf.zeros(num_kept)) if num_kept else None
 
     def install(self) -> None:
         """Puts itself before the optimizer's update, on the instance."""
@@ -76,7 +72,7 @@ class GradientSteps:
         self._variables = [variable for _, variable in pairs]
         norms, global_norm = self._norms_of(gradients)
         # After the last one that may be left out none counts, until somebody looks.
-        may_step = self._state["in_row"] < self._max_skipped
+        may_step = self._read()["in_row"] < self._max_skipped
         finite = may_step & tf.math.is_finite(global_norm)
         self._count_finite(finite, norms)
         # Where Keras scales or accumulates them afterwards, those are not the norms of what is to be clipped.
@@ -137,12 +133,14 @@ class GradientSteps:
         optimizer.iterations.assign_sub(tf.where(finite, 0, 1))
 
     def _count_finite(self, finite: tf.Tensor, norms: tf.Tensor) -> None:
-        in_row, first_bad = self._state["in_row"], self._state["first_bad"]
-        bad = tf.argmin(_integer(tf.math.is_finite(norms)))
-        first_bad.assign(tf.where(in_row > 0, first_bad, bad))
-        in_row.assign(tf.where(finite, _integer(0), in_row + 1))
-        self._state["skipped"].assign_add(_integer(~finite))
-        self._state["bad"].assign(_integer(~finite))
+        old, bad = self._read(), _number(~finite)
+        first_bad = _number(tf.argmin(_number(tf.math.is_finite(norms))))
+        self._write(
+            first_bad=tf.where(old["in_row"] > 0, old["first_bad"], first_bad),
+            in_row=bad * (old["in_row"] + 1),
+            skipped=old["skipped"] + bad,
+            bad=bad,
+        )
 
     def _clip(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Stands where the optimizer would clip."""
@@ -156,52 +154,57 @@ class GradientSteps:
         return [gradient / _num_replicas() for gradient in gradients] if _num_replicas() > 1 else gradients
 
     def _limit(self, global_norm: tf.Tensor) -> tf.Tensor:
-        threshold = tf.convert_to_tensor(self._state["threshold"])
-        if self._schedule is not None:
-            threshold = tf.cast(self._schedule(innermost(self._optimizer).iterations), tf.float32)
-        if self._mode != "percentile":
+        schedule = self._schedule
+        threshold = schedule(innermost(self._optimizer).iterations) if schedule else self._read()["threshold"]
+        threshold = tf.cast(threshold, tf.float32)
+        if self._histogram is None:
             return threshold
-        counts = self._state["counts"]
-        seen = counts + tf.one_hot(bin_of(global_norm), NUM_BINS, dtype=tf.int64) * _integer(self._counts)
-        counts.assign(seen)
-        return percentile_of(seen, threshold)
+        one_more = tf.one_hot(bin_of(global_norm), NUM_BINS, on_value=tf.cast(self._counts, tf.int64), dtype=tf.int64)
+        return percentile_of(self._histogram.assign_add(one_more), threshold)
 
     def _count(self, global_norm: tf.Tensor, was_clipped: tf.Tensor) -> None:
-        state, counts = self._state, self._counts
-        global_norm = tf.where(counts, global_norm, 0.0)
-        if self._num_kept:
+        old = self._read()
+        global_norm = tf.where(self._counts, global_norm, 0.0)
+        if self._norms is not None:
             # Left out, a step's place is taken by the next one.
-            place = [[state["steps"] % self._num_kept]]
-            state["norms"].assign(tf.tensor_scatter_nd_update(state["norms"], place, [global_norm]))
-        state["steps"].assign_add(_integer(counts))
-        state["norm"].assign_add(global_norm)
-        state["largest"].assign(tf.maximum(state["largest"], global_norm))
-        state["clipped"].assign_add(_integer(counts & was_clipped))
+            place = [[tf.cast(old["steps"], tf.int64) % self._norms.shape[0]]]
+            self._norms.assign(tf.tensor_scatter_nd_update(self._norms, place, [global_norm]))
+        self._write(
+            steps=old["steps"] + _number(self._counts),
+            norm=old["norm"] + _number(global_norm),
+            largest=tf.maximum(old["largest"], _number(global_norm)),
+            clipped=old["clipped"] + _number(self._counts & was_clipped),
+        )
 
     def begin_step(self) -> None:
         """Forgets about the step before."""
-        self._state["bad"].assign(_integer(0))
+        self._write(bad=_number(0))
 
     def skips(self) -> tf.Tensor:
         """Says whether the step since `begin_step` was left out."""
-        return self._state["bad"] > 0
+        return self._read()["bad"] > 0
+
+    def _read(self) -> dict[str, tf.Tensor]:
+        return dict(zip(_FIGURES, tf.unstack(self._figures), strict=True))
+
+    def _write(self, **changes: tf.Tensor) -> None:
+        self._figures.assign(tf.stack(list({**self._read(), **changes}.values())))
 
     # === On the host ===
 
     def reset(self) -> None:
         """Starts the sums of an epoch."""
-        for name in ("steps", "norm", "largest", "clipped", "skipped"):
-            self._state[name].assign(tf.zeros_like(self._state[name]))
+        self._write(**dict.fromkeys(_OF_AN_EPOCH, _number(0)))
 
     def set_threshold(self, threshold: float) -> None:
         """Sets the number that the next step takes."""
         if self._schedule is not None:
             raise ValueError("`threshold` follows a schedule in this training: make GradientClipping with a number.")
-        self._state["threshold"].assign(threshold)
+        self._write(threshold=_number(threshold))
 
     def num_steps(self) -> int:
         """Gives the number of steps of this epoch, without those left out."""
-        return int(self._state["steps"].numpy())
+        return int(self._read()["steps"])
 
     @property
     def used(self) -> bool:
@@ -212,30 +215,35 @@ class GradientSteps:
         """Gives the epoch's logs; none for an optimizer that is not used."""
         if not self.used:
             return {}
-        steps = max(self.num_steps(), 1)
+        figures = {name: float(value) for name, value in self._read().items()}
+        steps = max(figures["steps"], 1)
         return {
-            "gradient_norm": float(self._state["norm"].numpy()) / steps,
-            "gradient_norm_max": float(self._state["largest"].numpy()),
-            "clipped_fraction": int(self._state["clipped"].numpy()) / steps,
-            "skipped_steps": int(self._state["skipped"].numpy()),
+            "gradient_norm": figures["norm"] / steps,
+            "gradient_norm_max": figures["largest"],
+            "clipped_fraction": figures["clipped"] / steps,
+            "skipped_steps": int(figures["skipped"]),
         }
 
     def norms(self) -> list[tuple[int, float]]:
         """Gives the epoch's steps, counted from 0, with their norms, as far back as they are kept."""
-        kept, num_steps = self._state["norms"].numpy(), self.num_steps()
-        first = max(num_steps - self._num_kept, 0)
-        return [(step, float(kept[step % self._num_kept])) for step in range(first, num_steps)]
+        kept, num_steps = self._norms.numpy(), self.num_steps()
+        first = max(num_steps - len(kept), 0)
+        return [(step, float(kept[step % len(kept)])) for step in range(first, num_steps)]
 
     def lost(self) -> str | None:
         """Gives the variable whose gradient was the first not to be finite, once too many steps were left out."""
-        if int(self._state["in_row"].numpy()) < self._max_skipped:
+        figures = self._read()
+        if int(figures["in_row"]) < self._max_skipped:
             return None
-        return self._variables[int(self._state["first_bad"].numpy())].path
+        return self._variables[int(figures["first_bad"])].path
 
 
-def _integer(value: Any) -> tf.Tensor:
-    # Of 64 bits: TensorFlow keeps shorter integers in the processor's memory, where XLA on a GPU cannot reach them.
-    return tf.cast(value, tf.int64)
+def _variable(value: tf.Tensor) -> tf.Variable:
+    return tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
+def _number(value: Any) -> tf.Tensor:
+    return tf.cast(value, tf.float64)
 
 
 def _selecting(
