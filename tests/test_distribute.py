@@ -279,6 +279,7 @@ def _hold(found, expected, names, rtol=1e-5):
             np.testing.assert_allclose(found[key], value, rtol=rtol, atol=1e-5, err_msg=key)
 
 
+@pytest.mark.slow
 def test_two_workers_train_one_model_and_the_chief_alone_writes(tmp_path):
     chief, worker = _run_job("files", tmp_path, 2)
     assert (chief["chief"], worker["chief"]) == (True, False)

@@ -23,14 +23,8 @@ from kphys.callbacks import BackupAndRestore, ModelCheckpoint
 SEED = "8"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mlp_classifier[dropout]",
-        pytest.param("dcgan[replay]", marks=pytest.mark.slow),
-        pytest.param("dqn[prioritized]", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp_classifier[dropout]", "dcgan[replay]", "dqn[prioritized]"])
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path):
     command = [sys.executable, process.__file__, str(tmp_path), "2", SEED, name]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}

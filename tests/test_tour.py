@@ -21,6 +21,7 @@ def test_one_family_end_to_end(tmp_path, capsys):
     assert list(out.glob("logs/mlp_classifier/*/train/events*"))
 
 
+@pytest.mark.slow
 def test_a_family_that_learns_without_targets(tmp_path, monkeypatch):
     stop = dataclasses.replace(tour.STOPS["vae"], threshold=30.0, epochs=3)
     monkeypatch.setitem(tour.STOPS, "vae", stop)

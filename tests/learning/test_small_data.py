@@ -18,7 +18,7 @@ DIGITS = {
 }
 
 
-@pytest.mark.parametrize("family", DIGITS)
+@pytest.mark.parametrize("family", ["mlp", "cnn", pytest.param("lstm", marks=pytest.mark.slow)])
 def test_digits(family):
     """1,438 digits to train, 359 to test: at least 95 % (logistic regression: 96 %)."""
     (x_train, y_train), (x_test, y_test) = digits.load_data()

@@ -212,6 +212,7 @@ def test_a_huge_log_variance_does_not_overflow(components):
     np.testing.assert_allclose(model.encode(components.x[:1])[1], [[20, -20]])
 
 
+@pytest.mark.slow
 def test_the_learnt_variance_becomes_that_of_the_pixels():
     x = 3 * random((256, 5))
     model = vae(5, 1, hidden_units=2, likelihood="gaussian", beta=1e3, learning_rate=0.05, seed=0)
