@@ -42,7 +42,8 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> keras.Mode
     Any `.keras` file will do whose classes are Keras', kphys' or registered with
     `keras.saving.register_keras_serializable`. A model of a builder comes back as the builder gave it, with the check
     of the arrays, many batches in one call, all metrics, and dropout where it was: training goes on as if it had not
-    stopped. `keras.saving.load_model` gives the plain Keras model.
+    stopped. (One of a class, such as `VAE` or `CharRNN`, trains on one batch a call: set its `steps_per_execution`.)
+    `keras.saving.load_model` gives the plain Keras model.
 
     Args:
         path: The file, which `model.save`, or a checkpoint, has written.
@@ -77,6 +78,8 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> keras.Mode
         with warnings.catch_warnings():
             # Of weights that are not there, which stay as drawn, Keras only warns.
             warnings.filterwarnings("error", "Skipping", UserWarning)
+            # But an optimizer that has made no step yet has nothing to bring along.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
             model = keras.saving.load_model(path, compile=compile, safe_mode=True)
         if compile:
             give_back(model, config["config"])

@@ -452,6 +452,24 @@ def test_classes_of_kphys_come_back(name, file):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("name", ["autoencoder[tied]", "vae[bernoulli]", "dcgan[replay]"])
+def test_classes_of_kphys_come_back_with_their_checks(name, file):
+    ROWS[name].build().save(file)
+    loaded = kphys.load_model(file)
+    x = ROWS[name].data()[0].astype("float32")
+    x.flat[0] = np.nan
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        loaded.fit(x, verbose=0)
+
+
+def test_a_model_that_has_made_no_step_comes_back(file):
+    model = kphys.mlp_classifier(4, 3, **SMALL)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save(file)
+    x, y = np.zeros((8, 4), "float32"), np.arange(8) % 3
+    assert kphys.load_model(file).fit(x, y, verbose=0).epoch == [0]
+
+
 def test_word_vectors_come_back(file):
     vectors = kphys.word_vectors(len(WORDS), 2, seed=0)
     vectors.set_vocabulary(WORDS)

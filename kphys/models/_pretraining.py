@@ -71,9 +71,7 @@ def pretrain_layerwise(
         shape = encoder.output_shape[1:]
         decoder = _chain(down, shape, "decoder")
         shallow = Autoencoder(encoder, decoder, noise=model.noise, input_dropout=model.input_dropout, seed=model.seed)
-        finish_autoencoder(
-            shallow, loss, family="dense", optimizer=optimizer, learning_rate=learning_rate, check_data=True
-        )
+        finish_autoencoder(shallow, loss, family="dense", optimizer=optimizer, learning_rate=learning_rate)
         histories.append(shallow.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose))
         x, loss = shallow.encode(x), "mse"
     return histories

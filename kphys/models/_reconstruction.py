@@ -10,11 +10,12 @@ import numpy as np
 from keras import ops
 
 from kphys import _arguments
-from kphys.models._arrays import checked_samples
+from kphys.models._arrays import check_finite, check_samples, check_unit_interval, checked_samples, numeric
 from kphys.models._parts import Seeds
 from kphys.models._saved import KeepsState
-from kphys.models._targetless import with_weights
+from kphys.models._targetless import check_each, with_weights
 from kphys.models._tied import tied_to
+from kphys.models._training import keep_keras_promises, loss_name
 
 _SAMPLES_AT_ONCE = 4096  # Bounds the memory that the reconstructions take.
 
@@ -52,6 +53,8 @@ class Autoencoder(KeepsState, keras.Model):
         decoder: A model from codes to the shape of the inputs.
         noise: Standard deviation ≥ 0 of the Gaussian noise added to the inputs in training, in their units.
         input_dropout: Share of the inputs set to 0 in training, in [0, 1); the others grow by 1 / (1 − share).
+        check_data: `True` makes `fit` and `evaluate` look through their arrays once (shape, range, NaN) before they
+            start; data sets and generators are not looked through.
         seed: Fixes noise and dropout. `None`: other ones each time.
         name: Name of the model.
 
@@ -83,6 +86,7 @@ class Autoencoder(KeepsState, keras.Model):
         *,
         noise: float = 0.0,
         input_dropout: float = 0.0,
+        check_data: bool = True,
         seed: int | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -91,6 +95,7 @@ class Autoencoder(KeepsState, keras.Model):
         _check_parts(encoder, decoder)
         self.noise = _arguments.real("noise", noise, minimum=0, largest=_arguments.LARGEST_DATA)
         self.input_dropout = _arguments.real("input_dropout", input_dropout, minimum=0, below=1)
+        self.check_data = _arguments.flag("check_data", check_data)
         self.seed = _arguments.seed("seed", seed)
         self.encoder = encoder
         self.decoder = decoder
@@ -104,6 +109,8 @@ class Autoencoder(KeepsState, keras.Model):
         ]
         self._inverse_deviation = _inverse_deviation(decoder)
         self.build(encoder.input_shape)
+        # As on every model of the house, but here: loaded from a file it has them, too.
+        keep_keras_promises(self, self.check_arrays if self.check_data else None)
 
     def build(self, input_shape: Any) -> None:
         for layer in self.corruption:
@@ -143,6 +150,24 @@ class Autoencoder(KeepsState, keras.Model):
             sample_weight = ops.reshape(sample_weight, (-1, *(1,) * (len(y_pred.shape) - 2)))
         return y, y_pred, sample_weight
 
+    def check_arrays(
+        self, x: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None, class_weight: Any = None
+    ) -> None:
+        """Raises the error that says what is wrong with what `fit` or `evaluate` was given."""
+        check_each(self._check_one, x, y, sample_weight, validation_data, class_weight)
+
+    def _check_one(self, names: tuple[str, str, str], x: Any, y: Any = None, sample_weight: Any = None) -> None:
+        x = check_samples(names, self.encoder.input_shape[1:], x, sample_weight)
+        if x is None:
+            return
+        target, name = (x, names[0]) if y is None else (numeric(names[1], y), names[1])
+        if target.shape != x.shape:
+            raise ValueError(f"`{name}` must have the shape of `{names[0]}`, {x.shape}, got {target.shape}.")
+        if target is not x:
+            check_finite(name, target)
+        if loss_name(getattr(self, "loss", None)) == "binary_crossentropy":
+            check_unit_interval(name, target, "the loss 'binary_crossentropy'", "loss='mse'")
+
     def encode(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Gives the codes of `x`, an array or a data set of inputs: `(samples, *code_shape)`."""
         return self.encoder.predict(x, batch_size=_batch_size(x, batch_size), verbose=0)
@@ -178,6 +203,7 @@ class Autoencoder(KeepsState, keras.Model):
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "noise": self.noise,
             "input_dropout": self.input_dropout,
+            "check_data": self.check_data,
             "seed": self.seed,
         }
 

@@ -24,7 +24,7 @@ from kphys.models._images import (
 )
 from kphys.models._likelihoods import LIKELIHOODS, kl_divergence
 from kphys.models._sampling import Sampling
-from kphys.models._saved import with_parts
+from kphys.models._saved import KeepsState, with_parts
 from kphys.models._targetless import check_each, with_weights
 from kphys.models._training import keep_keras_promises
 
@@ -33,7 +33,7 @@ Beta = float | Schedule
 
 
 @keras.saving.register_keras_serializable("kphys")
-class VAE(CodeSpace, keras.Model):
+class VAE(CodeSpace, KeepsState, keras.Model):
     """A variational autoencoder made of an encoder and a decoder.
 
     The encoder gives the distribution q(z | x) = N(μ, σ²) of the codes of an image x, the decoder the distribution

@@ -120,7 +120,15 @@ def autoencoder(
         seeds=seeds,
     )
     name = _parts.model_name(name, "autoencoder")
-    model = Autoencoder(encoder, decoder, noise=noise, input_dropout=input_dropout, seed=seeds(), name=name)
+    model = Autoencoder(
+        encoder,
+        decoder,
+        noise=noise,
+        input_dropout=input_dropout,
+        check_data=check_data,
+        seed=seeds(),
+        name=name,
+    )
     _warn_of_copying(model, ends, regularization)
     return finish_autoencoder(
         model,
@@ -128,7 +136,6 @@ def autoencoder(
         family="dense",
         optimizer=optimizer,
         learning_rate=learning_rate,
-        check_data=check_data,
     )
 
 
@@ -229,7 +236,15 @@ def conv_autoencoder(
     encoder = mirror.encoder()
     decoder = mirror.tied_decoder(encoder) if _arguments.flag("tied_weights", tied_weights) else mirror.decoder()
     name = _parts.model_name(name, "conv_autoencoder")
-    model = Autoencoder(encoder, decoder, noise=noise, input_dropout=input_dropout, seed=seeds(), name=name)
+    model = Autoencoder(
+        encoder,
+        decoder,
+        noise=noise,
+        input_dropout=input_dropout,
+        check_data=check_data,
+        seed=seeds(),
+        name=name,
+    )
     _warn_of_copying(model, ends, regularization)
     return finish_autoencoder(
         model,
@@ -237,7 +252,6 @@ def conv_autoencoder(
         family="convolutional",
         optimizer=optimizer,
         learning_rate=learning_rate,
-        check_data=check_data,
     )
 
 

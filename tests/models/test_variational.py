@@ -583,6 +583,22 @@ def test_a_file_of_weights_keeps_the_noise(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_file_keeps_the_state_of_dropout_in_parts_of_ones_own(tmp_path):
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dropout(0.5, seed=1)(keras.layers.Dense(8, "tanh")(inputs))
+    encoder = keras.Model(inputs, [keras.layers.Dense(2)(hidden), keras.layers.Dense(2)(hidden)])
+    model = VAE(encoder, keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]), seed=0)
+    model.compile("adam", jit_compile=False)
+    x = binary((16, 4))
+    model.fit(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for going_on in (model, loaded):
+        going_on.fit(x, batch_size=16, verbose=0)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.slow
 def test_trains_on_two_devices(tmp_path):
     new_process(
