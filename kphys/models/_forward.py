@@ -23,7 +23,8 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    small = np.exp(-np.abs(x))  # Never overflows, and keeps what is near 0.
+    return np.where(x < 0, small, 1) / (1 + small)
 
 
 _ACTIVATIONS: dict[Any, Callable[[np.ndarray], np.ndarray] | None] = {
@@ -65,7 +66,8 @@ def _chain(network: keras.Model) -> list[keras.layers.Layer] | None:
         layers = network.layers
     elif isinstance(network, keras.Model) and hasattr(network, "_nodes_by_depth"):
         nodes = network._nodes_by_depth
-        if any(len(nodes[depth]) != 1 for depth in nodes):
+        last = nodes[min(nodes)][0].outputs
+        if any(len(nodes[depth]) != 1 for depth in nodes) or network._outputs_struct is not last[0]:
             return None
         layers = [nodes[depth][0].operation for depth in sorted(nodes, reverse=True)]
     else:
@@ -81,7 +83,7 @@ def _chain(network: keras.Model) -> list[keras.layers.Layer] | None:
 
 def of_dense(layer: keras.layers.Dense) -> Steps | None:
     """Gives the steps of a dense layer; `None` with an activation that NumPy has not."""
-    if layer.activation not in _ACTIVATIONS:
+    if layer.activation not in _ACTIVATIONS or layer.quantization_mode is not None:
         return None
     activation = _ACTIVATIONS[layer.activation]
 
@@ -118,7 +120,7 @@ def _of_normalization(layer: keras.layers.Normalization) -> Steps | None:
 
 
 def _of_batch_normalization(layer: keras.layers.BatchNormalization) -> Steps | None:
-    if layer.axis not in (-1, len(layer.moving_mean.shape)):
+    if layer.axis not in (-1, layer.input_spec.ndim - 1):
         return None
 
     def now() -> list[Forward]:
@@ -130,7 +132,9 @@ def _of_batch_normalization(layer: keras.layers.BatchNormalization) -> Steps | N
     return now
 
 
-def _of_flatten(layer: keras.layers.Flatten) -> Steps:
+def _of_flatten(layer: keras.layers.Flatten) -> Steps | None:
+    if layer.data_format != "channels_last":
+        return None
     return lambda: [lambda x: x.reshape(len(x), -1)]
 
 

@@ -72,14 +72,15 @@ class ReplayBuffer(keras.layers.Layer):
         own = {"trainable": False, "synchronization": "on_read", "aggregation": "only_first_replica"}
         shape = (self.capacity, *input_shape[1:])
         self.fakes = keras.Variable("zeros", shape=shape, dtype="float32", name="fakes", **own)
-        self.num_seen = keras.Variable("zeros", shape=(), dtype="int32", name="num_seen", **own)
+        # Of 64 bits: TensorFlow keeps shorter integers in the processor's memory, where XLA on a GPU cannot reach them.
+        self.num_seen = keras.Variable("zeros", shape=(), dtype="int64", name="num_seen", **own)
 
     def exchange(self, fakes: Any, seed: Any) -> Any:
         """Gives the fakes to show, as many as `fakes`, and keeps one of these."""
         half = tf.shape(fakes)[0] // 2
         num_kept = tf.minimum(self.num_seen.value, self.capacity)
         share = keras.random.uniform((half,), seed=seed)
-        rows = tf.minimum(tf.cast(share * tf.cast(num_kept, "float32"), "int32"), tf.maximum(num_kept - 1, 0))
+        rows = tf.minimum(tf.cast(share * tf.cast(num_kept, "float32"), "int64"), tf.maximum(num_kept - 1, 0))
         new, spare = fakes[half:], fakes[:half]
         earlier = tf.where(num_kept > 0, tf.gather(self.fakes.value, rows), spare)
         place = self.num_seen.value % self.capacity

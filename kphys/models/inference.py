@@ -29,7 +29,8 @@ def fast_call(model: keras.Model) -> Callable[[ArrayLike], Any]:
 
     Returns:
         A function of one sample, of the shape of the model's input without the batch axis, or of several with a first
-        axis. It gives what `model.predict` gives, for one sample without the first axis. The weights are those of the
+        axis. It gives what calling the model gives, for one sample without the first axis: what `model.predict` gives,
+        but for a `DCGAN`, whose pixels are from 0 to 1 here whatever it was trained on. The weights are those of the
         moment when the function was made: make another after training. Values are not checked. A number of samples that
         it has not met before may take it a second to compile.
 

@@ -51,6 +51,51 @@ def samples(model, number=5):
     return np.random.default_rng(0).normal(size=(number, *(size or 6 for size in shape[1:]))).astype("float32")
 
 
+def dense_chain(middle, shape=(4, 3), **settings):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, keras.layers.Dense(2, "sigmoid")(keras.layers.Flatten(**settings)(middle(inputs))))
+
+
+def two_outputs(form):
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, "tanh")(inputs)
+    return keras.Model(inputs, form(hidden, keras.layers.Dense(2)(hidden)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: two_outputs(lambda hidden, last: [hidden, last]),
+        lambda: two_outputs(lambda hidden, last: {"last": last}),
+        lambda: two_outputs(lambda hidden, last: hidden),
+        lambda: dense_chain(keras.layers.BatchNormalization(axis=1), (3, 3)),
+        lambda: dense_chain(keras.layers.BatchNormalization()),
+        lambda: dense_chain(keras.layers.Activation("relu"), data_format="channels_first"),
+    ],
+    ids=["list", "dict", "inner", "first-axis", "last-axis", "channels-first"],
+)
+def test_chains_that_are_not_plain_are_answered_too(build):
+    model = shifted(build())
+    x = samples(model)
+    expected, found = model.predict(x, verbose=0), fast_call(model)(x)
+    keras.tree.assert_same_structure(expected, found)
+    for a, b in zip(keras.tree.flatten(expected), keras.tree.flatten(found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_small_probabilities_are_not_zero():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "sigmoid", kernel_initializer="ones")])
+    x = np.array([[-80.0], [-20.0], [0.0], [20.0], [80.0]], "float32")
+    np.testing.assert_allclose(fast_call(model)(x), 1 / (1 + np.exp(-x.astype("float64"))), rtol=1e-5)
+
+
+def test_a_quantized_network_is_answered_as_it_predicts():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.layers[0].quantize("int8")
+    x = samples(model)
+    np.testing.assert_allclose(fast_call(model)(x), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_as_predict_does(name):
     build, numpy_can = MODELS[name]
