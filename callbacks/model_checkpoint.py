@@ -6,6 +6,7 @@ import glob
 import math
 import os
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,12 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
         """Looks up the best value so far, if training goes on."""
         super().on_epoch_begin(epoch, logs)
         goes_on, self._began = epoch > 0 and not self._began, True
-        if goes_on and self.save_best_only and self.best is None:
-            self.best = self._best_so_far()
+        if self.save_best_only and self.monitor_op is None:
+            self._set_monitor_op()  # Keras' own does it when an epoch is over, which some batches do not wait for.
+        if goes_on and self.save_best_only:
+            best = self._best_so_far()
+            if best is not None and (self.best is None or self._is_improvement(best, self.best)):
+                self.best = best
 
     def _best_so_far(self) -> float | None:
         path = Path(self.filepath)
@@ -104,6 +109,13 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
 
     def _save_model(self, epoch: int, batch: int | None, logs: dict[str, Any] | None) -> None:
         path = Path(self._get_file_path(epoch, batch, logs))
+        if self.save_best_only and self.monitor not in (logs or {}):
+            warnings.warn(
+                f"`monitor` {self.monitor!r} is not among the logs {', '.join(sorted(logs or {}))}: ModelCheckpoint "
+                "cannot tell whether this is the best, and saves nothing.",
+                stacklevel=2,
+            )
+            return
         if not self._should_save_model(epoch, batch, logs, str(path)):
             return
         best = {_BEST: float(self.best)} if self.save_best_only and self.best is not None else {}

@@ -94,6 +94,27 @@ def test_a_threshold_that_was_given_stays(model, tmp_path):
     assert drive(best_only(tmp_path, initial_value_threshold=1.0), model, [2.0, 0.5], first=1) == [2]
 
 
+def test_a_threshold_is_no_excuse_for_a_worse_model(model, tmp_path):
+    drive(best_only(tmp_path, initial_value_threshold=1.0), model, [0.2])
+    assert drive(best_only(tmp_path, initial_value_threshold=1.0), model, [0.5, 0.1], first=1) == [2]
+
+
+def test_what_has_no_value_is_not_the_best(model, tmp_path):
+    checkpoint = best_only(tmp_path)
+    drive(checkpoint, model, [0.5])
+    with pytest.warns(UserWarning, match="`monitor` 'val_loss' is not among the logs loss"):
+        checkpoint.on_epoch_end(1, {"loss": 0.1})
+    assert drive(best_only(tmp_path), model, [0.7, 0.4], first=2) == [3]
+
+
+def test_the_best_of_every_other_batch(model, tmp_path):
+    file = tmp_path / "best.keras"
+    for epochs in (1, 2):
+        checkpoint = ModelCheckpoint(file, "loss", save_best_only=True, mode="min", save_freq=2)
+        fit(model, checkpoint, epochs=epochs, initial_epoch=epochs - 1)
+    assert checkpoint.best < 1
+
+
 def test_a_file_of_keras_says_nothing_of_its_value(model, tmp_path):
     model.save(tmp_path / "best.keras")
     assert drive(best_only(tmp_path), model, [3.0], first=1) == [1]
