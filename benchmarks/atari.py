@@ -63,6 +63,7 @@ def kphys(given: argparse.Namespace) -> Figures:
     agent.fit(environment, steps_per_epoch=given.steps // 2, verbose=0)
     seconds += time.perf_counter() - start
     resumed = loaded.num_steps == given.steps // 2 + 400 and loaded.num_updates == (loaded.num_steps - 1_000) // 4 + 1
+    resumed = resumed and len(loaded.replay) > given.steps // 2
     million = ReplayBuffer(MILLION, (84, 84, 1), "uint8", frame_stack=4).nbytes
     return {
         "seconds": seconds,
