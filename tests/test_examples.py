@@ -37,6 +37,7 @@ def test_ising_phase_transition(run):
     assert "Onsager: 2.269" in printed
 
 
+@pytest.mark.slow
 def test_gaussian_errors(run):
     (mean, width), printed = run("gaussian_errors")
     assert abs(mean) < 0.2

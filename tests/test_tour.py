@@ -49,6 +49,7 @@ def test_fit_takes_batches_and_clipping_where_a_family_has_them(family, batches,
     assert settings == {"epochs": tour.STOPS[family].epochs, "verbose": 0, **batches}
 
 
+@pytest.mark.slow
 def test_a_missed_threshold_is_said_and_is_the_exit_code(tmp_path, capsys, monkeypatch):
     stop = dataclasses.replace(tour.STOPS["mlp_classifier"], threshold=1.01, epochs=1)
     monkeypatch.setitem(tour.STOPS, "mlp_classifier", stop)

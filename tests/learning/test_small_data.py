@@ -29,6 +29,7 @@ def test_digits(family):
     assert model.evaluate(x_test.reshape(shape), y_test, verbose=0, return_dict=True)["accuracy"] >= 0.95
 
 
+@pytest.mark.slow
 def test_moons():
     """Two moons with little noise: at least 99 % (a straight line: 88 %)."""
     (x_train, y_train), (x_test, y_test) = toy.load_data("moons", num_samples=2_000, noise=0.1)
