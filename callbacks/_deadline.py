@@ -6,6 +6,8 @@ import os
 import time
 import warnings
 
+BATCH_SYSTEM, TIME = "batch_system", "time"  # Reasons.
+
 
 class Deadline:
     """Watches the clock from its making on, epoch by epoch, and knows when a batch system's job ends.
@@ -28,9 +30,9 @@ class Deadline:
         now = time.monotonic()
         self._slowest, self._epoch_ended = max(self._slowest, now - self._epoch_ended), now
         if self.signalled or (self._job_ends is not None and time.time() + self._slowest > self._job_ends):
-            return "batch_system"
+            return BATCH_SYSTEM
         if self._max_seconds is not None and now - self._began + self._slowest > self._max_seconds:
-            return "time"
+            return TIME
         return None
 
 

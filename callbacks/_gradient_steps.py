@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -216,10 +217,10 @@ class GradientSteps:
         if not self.used:
             return {}
         figures = {name: float(value) for name, value in self._read().items()}
-        steps = max(figures["steps"], 1)
+        steps = figures["steps"] or math.nan
         return {
             "gradient_norm": figures["norm"] / steps,
-            "gradient_norm_max": figures["largest"],
+            "gradient_norm_max": figures["largest"] if figures["steps"] else math.nan,
             "clipped_fraction": figures["clipped"] / steps,
             "skipped_steps": int(figures["skipped"]),
         }

@@ -20,6 +20,11 @@ def optimizers_with_gradients(model: keras.Model, callback: str) -> dict[str, ke
     return optimizers_of(model)
 
 
+def is_agent(model: keras.Model) -> bool:
+    """Says whether `model` plays: it keeps more than variables, and its batches are rounds of several steps."""
+    return getattr(model, "plays", False)
+
+
 def log_prefix(name: str) -> str:
     """Gives what the logs of an optimizer begin with: "" for "optimizer", "critic_" for "critic_optimizer".
 

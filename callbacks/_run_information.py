@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from importlib import metadata
 from typing import Any
 
 import keras
@@ -51,6 +52,7 @@ def run_information(model: keras.Model, params: dict[str, Any] | None, seed: int
             "tensorflow": tf.__version__,
             "numpy": np.__version__,
             "kphys": kphys.__version__,
+            **{name: _version(name) for name in ("gymnasium", "scipy", "tensorflow-probability")},
         },
         "git": _git(),
         "device": _device(model),
@@ -58,6 +60,14 @@ def run_information(model: keras.Model, params: dict[str, Any] | None, seed: int
         "setting": flat,
         "fingerprint": fingerprint(flat),
     }
+
+
+def _version(package: str) -> str | None:
+    """Gives an installed version without the import, which may take seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def now() -> str:
@@ -143,6 +153,8 @@ def _described(value: Any) -> Any:
         told["length"] = len(value)
     elif isinstance(value, tf.data.Dataset):
         told.update(element_spec=str(value.element_spec), cardinality=int(value.cardinality()))
+    elif getattr(value, "spec", None) is not None:  # A Gymnasium environment.
+        told.update(id=value.spec.id, kwargs=_described(value.spec.kwargs))
     elif isinstance(value, keras.utils.PyDataset):
         told["num_batches"] = value.num_batches
     elif hasattr(value, "shape"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import keras
 
 from kphys import _arguments
 from kphys._files import local_path, named_errors, replacing
+from kphys.callbacks._deadline import BATCH_SYSTEM, TIME
+from kphys.callbacks._fit import callbacks_of, fit_frame
 from kphys.callbacks._frequency import WritesFiles, checked_save_freq
 from kphys.callbacks._weights import saved_weights
 
 _EPOCH, _RANDOM = "epoch", "random_states"  # Attributes of the file.
+_FOR_NOW = (BATCH_SYSTEM, TIME)  # Why `EarlyStopping` ends a training that goes on another time.
 
 
 class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
@@ -29,17 +33,21 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
     callback writes over it, first the weights and then, in a second file, the epoch: a kill leaves a damaged file, or
     an epoch's weights with the number of another. It also forgets how often dropout has drawn, but for models that
     these builders returned. And the order of the callbacks does not matter here: what is kept is an epoch that all of
-    them are done with.
+    them are done with. Where training is stopped for want of time, the file holds the last whole epoch, not the best
+    weights that `EarlyStopping` puts back; an epoch that a signal cut off is trained again.
 
     After `keras.utils.set_random_seed`, `fit` has the same order of samples in every epoch; without it orders are drawn
-    anew. Callbacks that remember former epochs, such as `EarlyStopping`, begin to count anew.
+    anew. Callbacks that remember former epochs begin anew, which is an exception to the above: `EarlyStopping` knows
+    the best of the epochs since then, `GradientClipping(percentile=...)` the norms since then. So do the episodes of an
+    agent, as `DQN` says.
 
     Args:
         backup_dir: Folder of the file, made if it is not there; for one training only.
         save_freq: "epoch", or a number of batches: then training goes on with the weights of that batch, at the
             beginning of its epoch.
-        delete_checkpoint: Whether the file goes when training has ended. With `False` the same program, started once
-            more, has the trained model at once; it is what a job needs that may be killed before it has saved that.
+        delete_checkpoint: Whether the file goes when training has ended, unless `EarlyStopping` ended it for want of
+            time. With `False` the same program, started once more, has the trained model at once, with the best weights
+            if they were put back; it is what a job needs that may be killed before it has saved that.
 
     Raises:
         ValueError, TypeError: A wrong argument; in `fit`, a model that is not built, or a file that is damaged, of
@@ -75,7 +83,7 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
         delete_checkpoint = _arguments.flag("delete_checkpoint", delete_checkpoint)
         super().__init__(str(folder), checked_save_freq(save_freq), delete_checkpoint=delete_checkpoint)
         self._path = Path(self._weights_path)
-        self._due = False
+        self._due, self._num_batches, self._cut_off = False, 0, False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Puts back what the file holds, if there is one."""
@@ -90,25 +98,59 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the file, if an epoch has ended: by now all callbacks are done with it."""
-        self._current_epoch = epoch
+        self.model._initial_epoch = None  # It has served: another `fit` begins where it is told to.
+        self._current_epoch, self._num_batches, self._cut_off = epoch, 0, False
         if self._due:
             self._save_model()
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the file, if it is time for that."""
+        self._num_batches, self._cut_off = batch + 1, self.model.stop_training
+        super().on_train_batch_end(batch, logs)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that there is something to write."""
-        self._current_epoch, self._last_batch_seen = epoch + 1, 0
-        self._due = True
+        self._last_batch_seen = 0
+        too_few = self._num_batches < (self._params().get("steps") or 0)
+        if self.model.stop_training and (self._cut_off or too_few):
+            return  # The file that is there begins with this epoch.
+        self._current_epoch, self._due = epoch + 1, True
+
+    def before_restoring(self) -> None:
+        """Writes the file, if training is to go on another time: others are about to put back what was best."""
+        if self._due and not self._is_over() and not (self.delete_checkpoint and not self._ended_for_now()):
+            self._save_model()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Deletes the file, or writes it for the last time."""
-        self.model._initial_epoch = None  # The next `fit` is another one.
-        if not self.delete_checkpoint:
+        if not self.delete_checkpoint or self._ended_for_now():
+            if self._due and self._is_over():
+                for callback in self._judges():
+                    callback.restore()
+                self._current_epoch = max(self._current_epoch, self._params().get("epochs") or 0)
             if self._due:
                 self._save_model()
             return
         self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # Something else is in it, or it was never made.
             self._path.parent.rmdir()
+
+    def _params(self) -> dict[str, Any]:
+        return self.params or {}
+
+    def _judges(self) -> list[Any]:
+        """Gives the `EarlyStopping`s of this `fit`."""
+        frame = fit_frame(self.model)
+        return [callback for callback in callbacks_of(frame) if hasattr(callback, "stop_reason")] if frame else []
+
+    def _ended_for_now(self) -> bool:
+        return any(callback.stop_reason in _FOR_NOW for callback in self._judges())
+
+    def _is_over(self) -> bool:
+        """Whether training has come to its end, rather than being stopped for want of time, or by who knows what."""
+        judged = any(callback.stop_reason is not None for callback in self._judges())
+        at_end = self._current_epoch >= (self._params().get("epochs") or math.inf)
+        return (judged or at_end) and not self._ended_for_now()
 
     def _save_model(self) -> None:
         self._due = False

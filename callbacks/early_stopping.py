@@ -12,11 +12,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kphys import _arguments
 from kphys._files import named_errors, replaced
-from kphys.callbacks._deadline import Deadline
+from kphys.callbacks._deadline import BATCH_SYSTEM, Deadline
 from kphys.callbacks._directions import direction, direction_of_metric
+from kphys.callbacks._fit import callbacks_of, fit_frame
 from kphys.callbacks._optimizers import optimizers_of
 from kphys.callbacks._signals import SignalWatch
 
@@ -25,9 +27,10 @@ class EarlyStopping(keras.callbacks.Callback):
     """Stops training when a logged value has not improved for `patience` epochs, and gives the best weights back.
 
     The arguments up to `start_from_epoch` are those of `keras.callbacks.EarlyStopping` and mean the same. Unlike there,
-    NaN or infinity is never the best value and ends training; epochs before `start_from_epoch` are remembered too; the
-    best weights come back also when the epochs run out and after Ctrl-C; and `stopped_epoch` is `None` unless training
-    was stopped. After another error `restore` brings them back.
+    NaN or infinity is never the best value and ends training (but what an agent logs as NaN because it does not know it
+    yet is left out); epochs before `start_from_epoch` are remembered too; the best weights come back also when the
+    epochs run out and after Ctrl-C; and `stopped_epoch` is `None` unless training was stopped. After another error
+    `restore` brings them back.
 
     Args:
         monitor: Name of the logged value.
@@ -54,8 +57,8 @@ class EarlyStopping(keras.callbacks.Callback):
             takes as long as the slowest so far. `None`: no limit.
         batch_system: `True` stops in order when the batch system ends the job: before the epoch that would end after
             Slurm's `SLURM_JOB_END_TIME`, and after the current call of batches upon the signals SIGTERM and SIGUSR1;
-            the epoch that those cut off is not judged. `BackupAndRestore` beside it needs `delete_checkpoint=False`: it
-            takes a training that ends in order for done.
+            the epoch that those cut off is not judged; on several workers it is trained to its end. `BackupAndRestore`
+            beside it keeps its file then.
         checkpoint: File, ending in ".keras", to which the whole model is saved, as it is before the best weights are
             restored, when the batch system ends training. `None`: none.
 
@@ -137,6 +140,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.stopped_epoch: int | None = None
         self.stop_reason: str | None = None
         self._best_optimizers: list[np.ndarray] | None = None
+        self._restored = False
         self.wait = 0
         self._values: list[float] = []  # Since `start_from_epoch`.
         self._num_reached = 0
@@ -161,7 +165,9 @@ class EarlyStopping(keras.callbacks.Callback):
         self.restore()
 
     def _end_in_order(self) -> None:
-        self._deadline.signalled = self.model.stop_training = True
+        self._deadline.signalled = True
+        # Several workers must come to the same batch: they stop at the end of the epoch.
+        self.model.stop_training = not _of_several_workers(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch."""
@@ -178,8 +184,9 @@ class EarlyStopping(keras.callbacks.Callback):
             )
             reason = None
         else:
-            # What a signal cut off was no whole epoch.
-            reason = None if self._deadline.signalled else self._judge(epoch, float(value))
+            # What a signal cut off was no whole epoch; agents log NaN for what they cannot know yet.
+            left_out = self._deadline.signalled or self.monitor in getattr(self.model, "unknown_logs", ())
+            reason = None if left_out else self._judge(epoch, float(value))
         reason = self._deadline.reason() or reason
         if reason is not None:
             self._stop(epoch, reason)
@@ -246,8 +253,12 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best weights back, whether training was stopped or the epochs ran out."""
+        frame = fit_frame(self.model)
+        for callback in callbacks_of(frame) if frame else []:
+            if hasattr(callback, "before_restoring"):
+                callback.before_restoring()
         try:
-            if self.checkpoint is not None and self.stop_reason == "batch_system":
+            if self.checkpoint is not None and self.stop_reason == BATCH_SYSTEM:
                 _save(self.model, self.checkpoint)
         finally:
             self.restore()
@@ -261,11 +272,16 @@ class EarlyStopping(keras.callbacks.Callback):
         """
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
-            if self.verbose:
+            if self.verbose and not self._restored:
                 print(f"Restored the weights of epoch {self.best_epoch + 1}.")
         if self._best_optimizers is not None:
             for variable, value in zip(self._optimizer_variables(), self._best_optimizers, strict=True):
                 variable.assign(value)
+        self._restored = True
+
+
+def _of_several_workers(model: keras.Model) -> bool:
+    return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _slope(values: Sequence[float]) -> tuple[float, float]:

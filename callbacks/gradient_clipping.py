@@ -15,7 +15,7 @@ import tensorflow as tf
 from kphys import _arguments
 from kphys.callbacks._clipping import CLIPS
 from kphys.callbacks._gradient_steps import GradientSteps
-from kphys.callbacks._optimizers import innermost, log_prefix, optimizers_with_gradients
+from kphys.callbacks._optimizers import innermost, is_agent, log_prefix, optimizers_with_gradients
 
 Threshold = float | keras.optimizers.schedules.LearningRateSchedule
 
@@ -45,8 +45,8 @@ class GradientClipping(keras.callbacks.Callback):
     `clipped_fraction`, the share of steps in which something was clipped, and `skipped_steps`, the number left out.
     Where a model has several optimizers, as attributes `generator_optimizer` and so on, each is clipped by itself and
     its logs begin with `generator_`; if one leaves a step out, the others may take it, but moving averages and metrics
-    stay as they were. Put it before callbacks that write logs. An epoch without a single step logs NaN. Afterwards the
-    optimizers are as they were.
+    stay as they were. Put it before callbacks that write logs. An epoch that leaves every step out logs NaN, as the
+    norms of one without a step are. Afterwards the optimizers are as they were.
 
     Args:
         global_norm, norm, value: The threshold c, a number or a `keras.optimizers.schedules.LearningRateSchedule` of
@@ -107,14 +107,19 @@ class GradientClipping(keras.callbacks.Callback):
         self.global_norm, self.norm, self.value = global_norm, norm, value
         self.percentile, self.adaptive = percentile, adaptive
         ((self.mode, threshold),) = given.items()
+        self._steps: dict[str, GradientSteps] = {}
         self._threshold = self._checked(self.mode, threshold)
         self.max_skipped = _arguments.integer("max_skipped", max_skipped)
         self.log_dir = None if log_dir is None else Path(log_dir)
-        self._steps: dict[str, GradientSteps] = {}
 
     def _checked(self, name: str, threshold: Any) -> Threshold:
         if isinstance(threshold, keras.optimizers.schedules.LearningRateSchedule):
-            return threshold
+            if self.mode in ("global_norm", "norm", "value") and not self._steps:
+                return threshold
+            raise TypeError(
+                f"`{name}` must be a number: only `global_norm`, `norm` and `value` take a schedule, and only when the "
+                "callback is made."
+            )
         threshold = _arguments.real(name, threshold, positive=True)
         if self.mode == "percentile" and threshold > 100:
             raise ValueError(f"`{name}` must be a percentile above 0 and up to 100, got {threshold:g}.")
@@ -155,8 +160,10 @@ class GradientClipping(keras.callbacks.Callback):
     def _num_steps_kept(self) -> int:
         if self.log_dir is None:
             return 0
-        # Keras does not know how long a generator is: then the last ones of the epoch are kept.
-        return (self.params or {}).get("steps") or 65_536
+        # Keras does not know how long a generator is, and an agent's batches are rounds of several steps: then the last
+        # ones of the epoch are kept.
+        steps = None if is_agent(self.model) else (self.params or {}).get("steps")
+        return steps or 65_536
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the sums of this epoch."""
@@ -180,12 +187,14 @@ class GradientClipping(keras.callbacks.Callback):
                 "attributes, such as `optimizer` and `generator_optimizer`."
             )
         if logs is not None:
-            if not any(steps.num_steps() for steps in used.values()):
+            # Read once an epoch: nothing waits for the device in between.
+            figures = {prefix: steps.figures() for prefix, steps in used.items()}
+            skipped = any(found["skipped_steps"] for found in figures.values())
+            if skipped and not any(steps.num_steps() for steps in used.values()):
                 # Metrics of no step at all are 0, which no callback must take for a good loss.
                 logs.update({name: math.nan for name in logs if not name.startswith("val_")})
-            for prefix, steps in used.items():
-                # Read once an epoch: nothing waits for the device in between.
-                logs.update({prefix + name: value for name, value in steps.figures().items()})
+            for prefix, found in figures.items():
+                logs.update({prefix + name: value for name, value in found.items()})
         if self._writer is not None:
             self._write_batches()
 

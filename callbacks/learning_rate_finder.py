@@ -14,7 +14,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys._figures import COLOR, GUIDE, panels, save
-from kphys.callbacks._optimizers import optimizers_with_gradients
+from kphys.callbacks._optimizers import is_agent, optimizers_with_gradients
 from kphys.callbacks._signals import SignalWatch
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     Raises:
         ValueError, TypeError: Rates or a number of steps that the above does not allow; in `fit`, fewer batches than
-            `num_steps`, a model without weights yet, a learning-rate schedule, or several steps an execution.
+            `num_steps`, a model without weights yet, one that logs no `loss`, as a `DCGAN`, an agent, a learning-rate
+            schedule, or several steps an execution.
 
     Reference:
         Smith, 2017, "Cyclical learning rates for training neural networks".
@@ -99,6 +100,11 @@ class LearningRateFinder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that everything can be put back, and keeps it."""
         self._reset()
+        if is_agent(self.model):
+            raise ValueError(
+                "LearningRateFinder cannot put an agent back, which remembers what it played: try its learning rates "
+                "in trainings of their own."
+            )
         if self.model.steps_per_execution > 1:
             raise ValueError(
                 "LearningRateFinder needs to act on every batch, and the model runs "

@@ -18,7 +18,14 @@ import tensorflow as tf
 from contract_table import ROWS
 
 import kphys
-from kphys.callbacks import BackupAndRestore, ImageLogger, ModelCheckpoint, TrainingRecord
+from kphys.callbacks import (
+    BackupAndRestore,
+    EarlyStopping,
+    GradientClipping,
+    ImageLogger,
+    ModelCheckpoint,
+    TrainingRecord,
+)
 from kphys.distribute import _on_replicas
 
 EPOCHS, BATCH, KILLED_EPOCH = 4, 12, 2
@@ -86,6 +93,15 @@ class StopsHere(keras.callbacks.Callback):
         self.model.stop_training = not kphys.distribute.is_chief()
 
 
+class EndsJob(EarlyStopping):
+    """Has the last worker alone hear of the end of its job, in the second epoch."""
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Gets the signal."""
+        if self._epoch == 1 and not kphys.distribute.is_chief():
+            signal.raise_signal(signal.SIGTERM)
+
+
 def files(folder: Path, names: list[str]) -> None:
     """Trains with all that writes, and saves, as one of the workers."""
     shared = folder / "shared"
@@ -100,9 +116,11 @@ def files(folder: Path, names: list[str]) -> None:
             keras.callbacks.TensorBoard(shared / "board"),
             keras.callbacks.CSVLogger(str(shared / "log.csv")),
             BackupAndRestore(shared / "backup", delete_checkpoint=False),
+            GradientClipping(value=1e6, log_dir=shared / "norms"),
+            EndsJob("loss", patience=9, batch_system=True, checkpoint=shared / "job.keras"),
             keras.callbacks.BackupAndRestore(str(shared / "keras-backup"), delete_checkpoint=False),
         ]
-        model, history = straight_line(2, *callbacks)
+        model, history = straight_line(5, *callbacks)
         cnn = kphys.cnn_classifier((8, 8, 1), 2, filters=2, hidden_units=2)
         images = np.zeros((4, 8, 8, 1), "float32")
         cnn.fit(images, np.arange(4) % 2, verbose=0, callbacks=[ImageLogger(shared / "images")])

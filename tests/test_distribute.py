@@ -293,13 +293,13 @@ def test_two_workers_train_one_model_and_the_chief_alone_writes(tmp_path):
         np.testing.assert_allclose(found["loss"], history.history["loss"], rtol=1e-5)
     shared = tmp_path / "shared"
     assert sorted(path.name for path in shared.iterdir()) == [
-        "1.weights.h5", "2.weights.h5", "backup", "best.keras", "board", "images", "keras-backup", "log.csv",
-        "model.keras", "record",
+        "1.weights.h5", "2.weights.h5", "backup", "best.keras", "board", "images", "job.keras", "keras-backup",
+        "log.csv", "model.keras", "norms", "record",
     ]  # fmt: skip
     assert len((shared / "log.csv").read_text().splitlines()) == 3
     assert len(list((shared / "board" / "train").glob("*.v2"))) == 1
-    assert len(list((shared / "images" / "train").iterdir())) == 1
-    assert kphys.records.read(shared / "record").status == "finished"
+    assert [len(list((shared / folder / "train").iterdir())) for folder in ("images", "norms")] == [1, 1]
+    assert kphys.records.read(shared / "record").status == "stopped"
 
 
 # One of each family. The last ones draw noise or mix the samples of a batch.

@@ -24,6 +24,7 @@ from kphys.models._saved import KeepsState
 
 # What the random numbers of an agent are for: each purpose draws from a stream of its own.
 EPISODES, EXPLORATION, LEARNING, EVALUATION = range(4)
+_PLAYED = ("episode_return", "episode_length")
 
 
 class Evaluation(NamedTuple):
@@ -41,6 +42,7 @@ class Agent(KeepsState, keras.Model):
     so that these are all that a file has to hold of it.
     """
 
+    plays = True
     frame_stack = 1
     num_copies = 1  # That are made of an environment given by name.
 
@@ -80,14 +82,15 @@ class Agent(KeepsState, keras.Model):
             epochs: The epoch to end with.
             steps_per_epoch: Steps of an epoch.
             callbacks: Keras callbacks; their logs are those of `History`.
-            validation_data: An environment, in the same forms, in which the agent is evaluated after every epoch.
+            validation_data: Another environment, in the same forms, in which the agent is evaluated after every epoch.
             validation_episodes: Number of episodes of an evaluation.
             verbose, initial_epoch: As in `keras.Model.fit`.
 
         Returns:
             Keras' `History`: `episode_return` and `episode_length`, means over the episodes that ended in the epoch, or
-            those of the epoch before where none did; `steps_per_second`; what the agent logs of its learning, NaN
-            where it did not learn yet; and with `validation_data` `val_episode_return`.
+            those of the epoch before where none did; `steps_per_second`; what the agent logs of its learning; and with
+            `validation_data` `val_episode_return`. NaN where no episode has ended yet, or nothing was learnt in the
+            epoch; `EarlyStopping` leaves these out.
 
         Raises:
             ValueError, TypeError: An environment that this agent cannot play in, or an argument out of range.
@@ -98,6 +101,7 @@ class Agent(KeepsState, keras.Model):
         steps_per_epoch = _arguments.integer("steps_per_epoch", steps_per_epoch)
         initial_epoch = _arguments.integer("initial_epoch", initial_epoch, minimum=0)
         validation_episodes = _arguments.integer("validation_episodes", validation_episodes)
+        _check_another(environment, validation_data)
         with contextlib.ExitStack() as opened:
             worlds = opened.enter_context(self._opened("environment", environment, self.num_copies))
             evaluated = None
@@ -162,14 +166,20 @@ class Agent(KeepsState, keras.Model):
             callbacks.on_train_batch_end(index, self._logs(play, before))
             index += 1
         seconds = time.perf_counter() - started
+        self.unknown_logs = self._unknown(play, before)
         return {**self._logs(play, before), "steps_per_second": (self.num_steps - first_step) / seconds}
 
     def _logs(self, play: Play, before: dict[str, float]) -> dict[str, float]:
         _, returns, lengths = zip(*play.ended, strict=True) if play.ended else ((), (), ())
-        played = {"episode_return": returns, "episode_length": lengths}
+        played = dict(zip(_PLAYED, (returns, lengths), strict=True))
         logs = {name: np.mean(values) if values else before.get(name, math.nan) for name, values in played.items()}
         learnt = {name: np.mean(self._sums[name]) if name in self._sums else math.nan for name in self.learning_logs}
         return {name: float(value) for name, value in {**logs, **learnt}.items()}
+
+    def _unknown(self, play: Play, before: dict[str, float]) -> frozenset[str]:
+        """Gives which of the logs are NaN for want of an episode, or of learning."""
+        played = () if play.ended else [name for name in _PLAYED if math.isnan(before.get(name, math.nan))]
+        return frozenset({*played, *self.learning_logs} - set(self._sums))
 
     def _note(self, **values: float) -> None:
         """Adds to the means of the epoch."""
@@ -336,6 +346,15 @@ class Agent(KeepsState, keras.Model):
         every = {name: store[name] for name in store.keys()}  # noqa: SIM118
         super().load_own_variables({name: every[name] for name in every if not name.startswith("agent_")})
         self._put_back({name: every[name][()] for name in every if name.startswith("agent_")})
+
+
+def _check_another(environment: Any, validation_data: Any) -> None:
+    worlds = [getattr(world, "unwrapped", world) for world in (environment, validation_data)]
+    if worlds[0] is worlds[1] and not isinstance(validation_data, (str, type(None))):
+        raise ValueError(
+            "`validation_data` must be another environment than `environment`, got the same one: an evaluation would "
+            "play on in the episodes that the agent learns from. Make a second one."
+        )
 
 
 def _one_hot(state: int, num_states: int) -> np.ndarray:

@@ -21,6 +21,7 @@ class Play:
     def begin(self) -> None:
         """Begins new episodes in all copies."""
         self.frames = self.worlds.begin_all([self._next_seed(copy) for copy in range(self.num)])
+        _check_first(self.frames)
         self.observations = self._first_stack(self.frames)
         self.returns, self.lengths = np.zeros(self.num), np.zeros(self.num, int)
 
@@ -48,6 +49,8 @@ class Play:
             self.returns[copies], self.lengths[copies] = 0.0, 0
             seeds = [self._next_seed(copy) for copy in copies.tolist()]
             self.frames = self.worlds.begin(transitions.observations, copies, seeds)
+        if fresh.any():
+            _check_first(self.frames[fresh])
         self._stack(fresh)
         return transitions
 
@@ -64,6 +67,14 @@ class Play:
     def num_untouched(self) -> int:
         """The number of episodes of which no step has been made."""
         return int((self.lengths == 0).sum())
+
+
+def _check_first(observations: np.ndarray) -> None:
+    if not np.isfinite(observations).all():
+        raise FloatingPointError(
+            "The environment began an episode with an observation that is not finite, and nothing was learnt from it: "
+            "find the cause in its `reset`."
+        )
 
 
 def check_finite(first_step: int, **arrays: np.ndarray) -> None:

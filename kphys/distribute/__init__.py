@@ -36,9 +36,10 @@ def strategy() -> Iterator[tf.distribute.Strategy]:
     without a sample is refused. The learning rate is left as it is. Metrics are those of all samples.
 
     Several workers, beside that, have one seed, the chief's, if none was set; stop together at the end of an epoch when
-    one wants to; and only the chief, the first, writes files: those of Keras' and these callbacks and of a model's
-    `save`, `save_weights` and `export`, which all workers must call. The folder of `BackupAndRestore` must be in a file
-    system that all see. When a worker dies, the others raise an error, some ten seconds later.
+    one wants to, also because its batch system said so; and only the chief, the first, writes files: those of Keras'
+    and these callbacks and of a model's `save`, `save_weights` and `export`, which all workers must call. The folder of
+    `BackupAndRestore` must be in a file system that all see. When a worker dies, the others raise an error, some ten
+    seconds later.
 
     Inside the scope, and only there, defects of Keras 3.15 are mended, if the installed Keras has them: `fit` fails on
     several workers, and with parts of different size on several GPUs; batch normalization saves the running statistics

@@ -17,20 +17,27 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context  # Alone knows whether a seed was set.
 
+from kphys.callbacks._deadline import BATCH_SYSTEM, TIME
+from kphys.callbacks.early_stopping import EarlyStopping
+from kphys.callbacks.gradient_clipping import GradientClipping
 from kphys.callbacks.image_logger import ImageLogger
 from kphys.callbacks.training_record import TrainingRecord
 from kphys.distribute._mends import replaced
 
-# The attribute that says where a callback writes. Those of the second table read there before they first write.
+# The attribute that says where a callback writes, `None` if it does not. Those of the second table read there before
+# they first write.
 _WRITE = {
     keras.callbacks.TensorBoard: "log_dir",
     keras.callbacks.CSVLogger: "filename",
     TrainingRecord: "folder",
     ImageLogger: "log_dir",
+    GradientClipping: "log_dir",
+    EarlyStopping: "checkpoint",
 }
 _READ_AND_WRITE = {keras.callbacks.BackupAndRestore: "backup_dir", keras.callbacks.ModelCheckpoint: "filepath"}
 
 _NO_SEED = -1
+_SHARED = (None, TIME, BATCH_SYSTEM)  # Reasons to stop that not all workers see.
 
 
 class Workers:
@@ -127,9 +134,13 @@ class Workers:
             )
 
     def _stop_together(self, callbacks: keras.callbacks.CallbackList) -> None:
-        """Has all workers stop after an epoch when one does: their clocks differ."""
+        """Has all workers stop after an epoch when one does, and for its reason: their clocks differ."""
         model = callbacks.model
         model.stop_training = bool(self.tell(bool(model.stop_training)).any())
+        for callback in callbacks.callbacks:
+            if isinstance(callback, EarlyStopping):
+                told = self.tell(_SHARED.index(callback.stop_reason) if callback.stop_reason in _SHARED else 0).max()
+                callback.stop_reason = _SHARED[told] or callback.stop_reason
 
 
 @contextlib.contextmanager
@@ -161,9 +172,10 @@ class _Elsewhere:
         """Moves those of `callbacks` that `attributes` knows, once."""
         for callback in callbacks.callbacks:
             names = [name for kind, name in attributes.items() if isinstance(callback, kind)]
-            if not names or _inside(getattr(callback, names[0]), self._folder):
+            path = getattr(callback, names[0]) if names else None
+            if path is None or _inside(path, self._folder):
                 continue
-            old = os.fspath(getattr(callback, names[0]))
+            old = os.fspath(path)
             place = self._folder / str(next(self._numbers))
             place.mkdir()
             new = str(place / Path(old).name)

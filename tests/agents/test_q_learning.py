@@ -7,17 +7,18 @@ import gymnasium
 import keras
 import numpy as np
 import pytest
-from agent_worlds import Counting, Film, Line, Table
+from agent_worlds import EPISODE, Counting, Film, Line, Table
 from gymnasium.envs.classic_control import CartPoleEnv
 from new_process import run_python, saved_arrays
 
+from kphys import records, reinforce
 from kphys.agents import q_learning
 from kphys.agents._acting import forward_pass
 from kphys.agents._play import Play
 from kphys.agents._worlds import open_worlds
 from kphys.agents.q_learning import DQN, Dueling, dqn
 from kphys.agents.tabular import q_value_iteration
-from kphys.callbacks import EarlyStopping, GradientClipping
+from kphys.callbacks import EarlyStopping, GradientClipping, LearningRateFinder, TrainingRecord
 
 PLAIN = {
     "delta": 1.0,
@@ -372,7 +373,9 @@ def trained(options, *, upto=3):
     return agent
 
 
-@pytest.mark.parametrize("options", RESUMED, ids=["plain", "all"])
+@pytest.mark.parametrize(
+    "options", [pytest.param(RESUMED[0], marks=pytest.mark.slow), RESUMED[1]], ids=["plain", "all"]
+)
 def test_resumed_in_a_new_process_is_as_if_nothing_had_happened(options, tmp_path):
     """Episodes of 20 steps, epochs of 100: interrupted where an episode ends."""
     whole, part = trained(options), trained(options, upto=2)
@@ -454,6 +457,63 @@ def test_works_with_the_callbacks_and_compiles_again(tmp_path):
     assert 0 < history["clipped_fraction"][1] <= 1
     assert (tmp_path / "agent.keras").exists()
     assert any((tmp_path / "logs" / "train").iterdir())
+
+
+def test_what_an_agent_cannot_know_yet_ends_no_training():
+    stops = [EarlyStopping("episode_return", patience=9), EarlyStopping("loss", patience=9)]
+    clip = GradientClipping(global_norm=1.0)
+    agent = dqn(2, 2, **{**QUICK, "learning_starts": 80, "global_clipnorm": None, "seed": 0})
+    agent.jit_compile = False
+    history = agent.fit(Line(), epochs=10, steps_per_epoch=10, verbose=0, callbacks=[clip, *stops]).history
+    assert [stop.stop_reason for stop in stops] == [None, None]
+    assert np.isnan(history["episode_return"]).tolist() == [True] + 9 * [False]
+    assert np.isnan(history["loss"]).tolist() == 7 * [True] + 3 * [False]
+    assert np.isnan(history["gradient_norm"]).tolist() == 7 * [True] + 3 * [False]
+    assert not any(history["skipped_steps"])
+
+
+def test_a_loss_that_an_agent_knows_and_is_not_finite_ends_it():
+    stop = EarlyStopping("loss", patience=9)
+    agent = dqn(2, 2, **{**QUICK, "learning_starts": 20, "learning_rate": 1e30, "optimizer": "sgd", "seed": 0})
+    agent.jit_compile = False
+    agent.fit(Line(), epochs=10, steps_per_epoch=20, verbose=0, callbacks=[stop])
+    assert stop.stop_reason == "diverged"
+
+
+def test_it_is_not_evaluated_where_it_learns():
+    world = Line()
+    for validation in (world, gymnasium.wrappers.TimeLimit(world, 3)):
+        with pytest.raises(ValueError, match="`validation_data` must be another environment than `environment`"):
+            dqn(2, 2, hidden_units=2).fit(world, validation_data=validation)
+
+
+def test_a_search_for_the_learning_rate_is_refused():
+    with pytest.raises(ValueError, match="LearningRateFinder cannot put an agent back"):
+        dqn(2, 2, hidden_units=2).fit(Line(), verbose=0, callbacks=[LearningRateFinder()])
+
+
+def test_a_record_says_where_it_played(tmp_path):
+    world = gymnasium.make("CartPole-v1", max_episode_steps=9)
+    dqn(4, 2, hidden_units=2).fit(world, steps_per_epoch=10, verbose=0, callbacks=[TrainingRecord(tmp_path)])
+    config = records.read(tmp_path).config
+    played = config["fit"]["environment"]
+    assert played["id"] == "CartPole-v1"
+    assert config["versions"]["gymnasium"] == gymnasium.__version__
+
+
+@pytest.mark.parametrize("make", [dqn, reinforce])
+@pytest.mark.parametrize("episode", [0, 1])
+def test_stops_at_a_first_observation_that_is_not_finite(make, episode):
+    class Broken(Line):
+        episodes = 0
+
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            self.episodes += 1
+            return observation * (np.nan if self.episodes > episode else 1), info
+
+    with pytest.raises(FloatingPointError, match="began an episode with an observation that is not finite"):
+        make(2, 2, hidden_units=2).fit(Broken(), steps_per_epoch=3 * EPISODE, verbose=0)
 
 
 def test_ctrl_c_leaves_an_agent_that_goes_on():

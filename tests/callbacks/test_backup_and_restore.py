@@ -1,11 +1,13 @@
 """BackupAndRestore: trainings that end in the middle and go on, then files that are not what they should be."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
 
 from kphys import mlp_regressor, records
-from kphys.callbacks import BackupAndRestore, TrainingRecord
+from kphys.callbacks import BackupAndRestore, EarlyStopping, TrainingRecord
 
 FILE = "latest.weights.h5"
 BATCHES = 4  # An epoch.
@@ -159,6 +161,91 @@ def test_a_training_that_ended_may_be_kept(tmp_path):
     assert fit(again, BackupAndRestore(tmp_path, delete_checkpoint=False)) == []
     assert same(first, again)
     assert fit(again, BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=7) == [5, 6]
+
+
+class FallsWorth(keras.callbacks.Callback):
+    """Has every epoch be worse than the one before."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["worth"] = -epoch
+
+
+class IsTerminated(keras.callbacks.Callback):
+    """Gets SIGTERM in the middle of epoch 2."""
+
+    _epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self._epoch, batch) == (2, 1):
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_training_that_was_ended_for_good_is_there_at_once_as_it_was(tmp_path, first, capsys):
+    stop = EarlyStopping("worth", patience=2, verbose=1, mode="max", restore_best_weights=True)
+    pair = [stop, BackupAndRestore(tmp_path, delete_checkpoint=False)]
+    trained, again = build(), build()
+    fit(trained, FallsWorth(), *(pair if first else reversed(pair)))
+    assert (stop.best_epoch, stop.stopped_epoch) == (0, 2)
+    assert capsys.readouterr().out.count("Restored the weights of epoch 1.") == 1
+    assert fit(again, BackupAndRestore(tmp_path)) == []
+    assert same(again, trained)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_training_that_had_no_more_time_keeps_its_last_epoch(undisturbed, tmp_path, first):
+    stop = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True, batch_system=True)
+    pair = [stop, BackupAndRestore(tmp_path)]
+    told = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: tell(stop) if epoch == 2 else None)
+    assert fit(build(), FallsWorth(), told, *(pair if first else reversed(pair))) == [0, 1, 2]
+    assert stop.best_epoch == 0
+    model = build()
+    assert fit(model, BackupAndRestore(tmp_path)) == [3, 4]
+    assert same(model, undisturbed)
+
+
+def tell(stop):
+    """Has the job's end come at the end of this epoch."""
+    stop._deadline._job_ends = 0.0
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_training_stopped_by_somebody_else_goes_on_from_its_last_epoch(undisturbed, tmp_path, first):
+    best = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True)
+    ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(best.model, "stop_training", True))
+    pair = [best, BackupAndRestore(tmp_path, delete_checkpoint=False)]
+    assert fit(build(), FallsWorth(), *(pair if first else reversed(pair)), ends) == [0]
+    model = build()
+    assert fit(model, BackupAndRestore(tmp_path)) == [1, 2, 3, 4]
+    assert same(model, undisturbed)
+
+
+def test_a_fit_after_one_that_broke_off_begins_where_it_is_told(tmp_path):
+    interrupted(tmp_path, "on_epoch_end", 2)
+    model = build()
+    interrupted(tmp_path, "on_epoch_begin", 3, model=model)
+    assert fit(model, epochs=1) == [0]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_training_out_of_time_keeps_its_file(undisturbed, tmp_path, first):
+    pair = [EarlyStopping("loss", patience=9, max_seconds=1e-9), BackupAndRestore(tmp_path)]
+    assert fit(build(), *(pair if first else reversed(pair))) == [0]
+    model = build()
+    assert fit(model, BackupAndRestore(tmp_path)) == [1, 2, 3, 4]
+    assert same(model, undisturbed)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_epoch_that_a_signal_cut_off_is_trained_again(undisturbed, tmp_path, first):
+    pair = [EarlyStopping("loss", patience=9, batch_system=True), BackupAndRestore(tmp_path)]
+    assert fit(build(), IsTerminated(), *(pair if first else reversed(pair))) == [0, 1, 2]
+    model = build()
+    assert fit(model, BackupAndRestore(tmp_path)) == [2, 3, 4]
+    assert same(model, undisturbed)
 
 
 def test_one_callback_serves_twice(tmp_path):

@@ -826,6 +826,21 @@ def test_percentiles_and_numbers_of_steps_have_their_range():
         GradientClipping(global_norm=1.0, max_skipped=0)
 
 
+def test_schedules_where_they_mean_nothing_are_refused():
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 10)
+    for mode in ("percentile", "adaptive"):
+        with pytest.raises(TypeError, match=f"`{mode}` must be a number: only `global_norm`, `norm` and `value` take"):
+            GradientClipping(**{mode: schedule})
+    clip = GradientClipping(global_norm=1.0)
+
+    class Sets(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            clip.threshold = schedule
+
+    with pytest.raises(TypeError, match="`threshold` must be a number"):
+        fit(linear(), clip, Sets())
+
+
 def test_two_of_them_are_refused_and_leave_nothing_behind():
     model = linear()
     with pytest.raises(ValueError, match="Another GradientClipping is at work"):
