@@ -153,14 +153,14 @@ def _described(value: Any) -> Any:
         told["length"] = len(value)
     elif isinstance(value, tf.data.Dataset):
         told.update(element_spec=str(value.element_spec), cardinality=int(value.cardinality()))
-    elif getattr(value, "spec", None) is not None:  # A Gymnasium environment.
-        told.update(id=value.spec.id, kwargs=_described(value.spec.kwargs))
     elif isinstance(value, keras.utils.PyDataset):
         told["num_batches"] = value.num_batches
     elif hasattr(value, "shape"):
         told["shape"] = [None if length is None else int(length) for length in value.shape]
         if hasattr(value, "dtype"):
             told["dtype"] = getattr(value.dtype, "name", str(value.dtype))
+    elif all(hasattr(getattr(value, "spec", None), name) for name in ("id", "kwargs")):  # A Gymnasium environment.
+        told.update(id=value.spec.id, kwargs=_described(value.spec.kwargs))
     return told
 
 

@@ -16,7 +16,9 @@ from kphys._files import local_path, named_errors, replacing
 from kphys.callbacks._deadline import BATCH_SYSTEM, TIME
 from kphys.callbacks._fit import callbacks_of, fit_frame
 from kphys.callbacks._frequency import WritesFiles, checked_save_freq
+from kphys.callbacks._optimizers import is_agent
 from kphys.callbacks._weights import saved_weights
+from kphys.callbacks.early_stopping import EarlyStopping
 
 _EPOCH, _RANDOM = "epoch", "random_states"  # Attributes of the file.
 _FOR_NOW = (BATCH_SYSTEM, TIME)  # Why `EarlyStopping` ends a training that goes on another time.
@@ -111,10 +113,17 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes that there is something to write."""
         self._last_batch_seen = 0
-        too_few = self._num_batches < (self._params().get("steps") or 0)
-        if self.model.stop_training and (self._cut_off or too_few):
+        if self._is_cut_off():
             return  # The file that is there begins with this epoch.
         self._current_epoch, self._due = epoch + 1, True
+
+    def _is_cut_off(self) -> bool:
+        """Whether somebody stopped this epoch in its midst. Those who judge epochs do it at the end."""
+        judged = any(callback.stop_reason not in (None, *_FOR_NOW) for callback in self._judges())
+        if not self.model.stop_training or judged:
+            return False
+        steps = None if is_agent(self.model) else self._params().get("steps")
+        return self._cut_off if steps is None else self._num_batches < steps
 
     def before_restoring(self) -> None:
         """Writes the file, if training is to go on another time: others are about to put back what was best."""
@@ -123,6 +132,7 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Deletes the file, or writes it for the last time."""
+        self.model._initial_epoch = None  # Where no epoch was left.
         if not self.delete_checkpoint or self._ended_for_now():
             if self._due and self._is_over():
                 for callback in self._judges():
@@ -141,16 +151,18 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
     def _judges(self) -> list[Any]:
         """Gives the `EarlyStopping`s of this `fit`."""
         frame = fit_frame(self.model)
-        return [callback for callback in callbacks_of(frame) if hasattr(callback, "stop_reason")] if frame else []
+        return [callback for callback in callbacks_of(frame) if isinstance(callback, EarlyStopping)] if frame else []
 
     def _ended_for_now(self) -> bool:
-        return any(callback.stop_reason in _FOR_NOW for callback in self._judges())
+        return self._has_more() and any(callback.stop_reason in _FOR_NOW for callback in self._judges())
+
+    def _has_more(self) -> bool:
+        return self._current_epoch < (self._params().get("epochs") or math.inf)
 
     def _is_over(self) -> bool:
         """Whether training has come to its end, rather than being stopped for want of time, or by who knows what."""
         judged = any(callback.stop_reason is not None for callback in self._judges())
-        at_end = self._current_epoch >= (self._params().get("epochs") or math.inf)
-        return (judged or at_end) and not self._ended_for_now()
+        return not self._has_more() or (judged and not self._ended_for_now())
 
     def _save_model(self) -> None:
         self._due = False

@@ -66,6 +66,7 @@ class EarlyStopping(keras.callbacks.Callback):
         best: The best value, `None` before there is one.
         best_epoch: Its epoch, counted from 0.
         stopped_epoch: The epoch after or in which training was stopped, `None` if it was not.
+        epoch: The epoch that is trained now.
         stop_reason: "patience", "threshold", "significance", "time", "batch_system", "diverged", "interrupted" by
             Ctrl-C, or `None`.
 
@@ -144,7 +145,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.wait = 0
         self._values: list[float] = []  # Since `start_from_epoch`.
         self._num_reached = 0
-        self._epoch = 0
+        self.epoch = 0
         self._deadline = Deadline(self.max_seconds, self.batch_system)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -161,17 +162,18 @@ class EarlyStopping(keras.callbacks.Callback):
         self._watch = SignalWatch(self, actions)
 
     def _interrupt(self) -> None:
-        self.stopped_epoch, self.stop_reason = self._epoch, "interrupted"
+        self.stopped_epoch, self.stop_reason = self.epoch, "interrupted"
         self.restore()
 
     def _end_in_order(self) -> None:
         self._deadline.signalled = True
         # Several workers must come to the same batch: they stop at the end of the epoch.
-        self.model.stop_training = not _of_several_workers(self.model)
+        if not _of_several_workers(self.model):
+            self.model.stop_training = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch."""
-        self._epoch = epoch
+        self.epoch = epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compares this epoch with the best one, and the time with the limits."""
@@ -185,7 +187,8 @@ class EarlyStopping(keras.callbacks.Callback):
             reason = None
         else:
             # What a signal cut off was no whole epoch; agents log NaN for what they cannot know yet.
-            left_out = self._deadline.signalled or self.monitor in getattr(self.model, "unknown_logs", ())
+            cut_off = self._deadline.signalled and not _of_several_workers(self.model)
+            left_out = cut_off or self.monitor in getattr(self.model, "unknown_logs", ())
             reason = None if left_out else self._judge(epoch, float(value))
         reason = self._deadline.reason() or reason
         if reason is not None:
@@ -254,10 +257,10 @@ class EarlyStopping(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best weights back, whether training was stopped or the epochs ran out."""
         frame = fit_frame(self.model)
-        for callback in callbacks_of(frame) if frame else []:
-            if hasattr(callback, "before_restoring"):
-                callback.before_restoring()
         try:
+            for callback in callbacks_of(frame) if frame else []:
+                if hasattr(callback, "before_restoring"):
+                    callback.before_restoring()
             if self.checkpoint is not None and self.stop_reason == BATCH_SYSTEM:
                 _save(self.model, self.checkpoint)
         finally:

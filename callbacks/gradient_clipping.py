@@ -195,6 +195,8 @@ class GradientClipping(keras.callbacks.Callback):
                 logs.update({name: math.nan for name in logs if not name.startswith("val_")})
             for prefix, found in figures.items():
                 logs.update({prefix + name: value for name, value in found.items()})
+                if is_agent(self.model) and not found["skipped_steps"] and not used[prefix].num_steps():
+                    self.model.unknown_logs |= {prefix + name for name in found}
         if self._writer is not None:
             self._write_batches()
 

@@ -80,22 +80,18 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
         super().__init__(
             str(path), monitor, verbose, save_best_only, save_weights_only, mode, save_freq, initial_value_threshold
         )
-        self._began = False
+        self._began, self._best_before = False, None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes ready for a training."""
-        self._began = False
+        self._began, self._best_before = False, None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks up the best value so far, if training goes on."""
         super().on_epoch_begin(epoch, logs)
         goes_on, self._began = epoch > 0 and not self._began, True
-        if self.save_best_only and self.monitor_op is None:
-            self._set_monitor_op()  # Keras' own does it when an epoch is over, which some batches do not wait for.
         if goes_on and self.save_best_only:
-            best = self._best_so_far()
-            if best is not None and (self.best is None or self._is_improvement(best, self.best)):
-                self.best = best
+            self._best_before = self._best_so_far()
 
     def _best_so_far(self) -> float | None:
         path = Path(self.filepath)
@@ -104,11 +100,18 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
         files = [file for file in path.parent.glob(pattern) if not file.name.startswith(".")]
         return _kept_best(max(files, key=lambda file: file.stat().st_mtime_ns)) if files else None
 
+    def _take_best_before(self) -> None:
+        """Has the value in the file of before count, now that Keras' metrics, which say what is better, are built."""
+        if self.monitor_op is None:
+            self._set_monitor_op()
+        best, self._best_before = self._best_before, None
+        if best is not None and (self.best is None or self._is_improvement(best, self.best)):
+            self.best = best
+
     def _is_improvement(self, value: Any, reference: Any) -> bool:
         return not math.isnan(value) and super()._is_improvement(value, reference)
 
     def _save_model(self, epoch: int, batch: int | None, logs: dict[str, Any] | None) -> None:
-        path = Path(self._get_file_path(epoch, batch, logs))
         if self.save_best_only and self.monitor not in (logs or {}):
             warnings.warn(
                 f"`monitor` {self.monitor!r} is not among the logs {', '.join(sorted(logs or {}))}: ModelCheckpoint "
@@ -116,6 +119,9 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
                 stacklevel=2,
             )
             return
+        if self.save_best_only:
+            self._take_best_before()
+        path = Path(self._get_file_path(epoch, batch, logs))
         if not self._should_save_model(epoch, batch, logs, str(path)):
             return
         best = {_BEST: float(self.best)} if self.save_best_only and self.best is not None else {}

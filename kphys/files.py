@@ -25,6 +25,9 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 # Keras writes members as they are; nobody's weights shrink to a hundredth.
 _MOST_EXPANSION, _MEMBER_TO_WATCH = 100, 2**28
 
+# What Keras says of an optimizer that has only its counter and its learning rate in the file.
+_NO_STEP = "Skipping variable loading for optimizer .* the saved optimizer has [12] variables"
+
 # What a configuration may hold beside classes and functions.
 _PLAIN = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 # Layers that run what a file brings along, or point to.
@@ -79,7 +82,7 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> keras.Mode
             # Of weights that are not there, which stay as drawn, Keras only warns.
             warnings.filterwarnings("error", "Skipping", UserWarning)
             # But an optimizer that has made no step yet has nothing to bring along.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+            warnings.filterwarnings("ignore", _NO_STEP, UserWarning)
             model = keras.saving.load_model(path, compile=compile, safe_mode=True)
         if compile:
             give_back(model, config["config"])

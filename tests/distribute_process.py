@@ -98,7 +98,7 @@ class EndsJob(EarlyStopping):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Gets the signal."""
-        if self._epoch == 1 and not kphys.distribute.is_chief():
+        if self.epoch == 1 and not kphys.distribute.is_chief():
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -117,7 +117,9 @@ def files(folder: Path, names: list[str]) -> None:
             keras.callbacks.CSVLogger(str(shared / "log.csv")),
             BackupAndRestore(shared / "backup", delete_checkpoint=False),
             GradientClipping(value=1e6, log_dir=shared / "norms"),
-            EndsJob("loss", patience=9, batch_system=True, checkpoint=shared / "job.keras"),
+            stop := EndsJob(
+                "loss", patience=9, restore_best_weights=True, batch_system=True, checkpoint=shared / "job.keras"
+            ),
             keras.callbacks.BackupAndRestore(str(shared / "keras-backup"), delete_checkpoint=False),
         ]
         model, history = straight_line(5, *callbacks)
@@ -129,7 +131,8 @@ def files(folder: Path, names: list[str]) -> None:
     same = all(np.array_equal(a, b) for a, b in zip(again, model.get_weights(), strict=True))
     paths = np.array([str(record.folder), checkpoint.filepath])
     np.savez(folder / f"{own_place()}.npz", mean=mean, stopped=stopped, loss=history.history["loss"], same=same,
-             paths=paths, chief=kphys.distribute.is_chief())  # fmt: skip
+             paths=paths, chief=kphys.distribute.is_chief(), ended=[stop.best_epoch, stop.stopped_epoch],
+             reason=stop.stop_reason, weights=model.get_weights()[0])  # fmt: skip
 
 
 class Kill(keras.callbacks.Callback):

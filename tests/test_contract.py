@@ -24,7 +24,7 @@ LONGER = pytest.mark.parametrize(
 )
 
 # What takes long: one row a family for everybody, one a kind of output and of layer with the slow tests.
-EVERYBODY = ("mlp_classifier[binary]", "cnn_classifier[plain]", "rnn_classifier[lstm]")
+EVERYBODY = ("mlp_classifier[binary]", "rnn_classifier[lstm]")
 SOME = pytest.mark.parametrize(
     "name",
     [

@@ -286,6 +286,8 @@ def test_two_workers_train_one_model_and_the_chief_alone_writes(tmp_path):
     for found in (chief, worker):
         np.testing.assert_array_equal(found["mean"], [4095 / 12] * 2)
         assert len(found["stopped"]) == 1
+        assert (list(found["ended"]), str(found["reason"])) == ([1, 1], "batch_system")
+        np.testing.assert_array_equal(found["weights"], chief["weights"])
         assert found["same"]
         assert list(found["paths"]) == [str(tmp_path / "shared" / name) for name in ("record", "best.keras")]
     _, history = straight_line(2)

@@ -470,6 +470,15 @@ def test_a_model_that_has_made_no_step_comes_back(file):
     assert kphys.load_model(file).fit(x, y, verbose=0).epoch == [0]
 
 
+def test_a_file_whose_optimizer_knows_other_weights_is_refused(file):
+    model = kphys.mlp_classifier(4, 3, **SMALL)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(np.zeros((8, 4), "float32"), np.arange(8) % 3, verbose=0)
+    model.layers[-1].trainable = False
+    model.save(file)
+    refused(file, "Keras cannot make a model of it (", "Adam")
+
+
 def test_word_vectors_come_back(file):
     vectors = kphys.word_vectors(len(WORDS), 2, seed=0)
     vectors.set_vocabulary(WORDS)

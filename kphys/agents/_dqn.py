@@ -151,7 +151,7 @@ class DQN(Agent):
         )
 
     def _rounds(self, steps: int, num: int) -> int:
-        return math.ceil(steps / (num * math.ceil(self.train_period / num)))
+        return math.ceil(steps / max(self.train_period, num))
 
     def _round(self, play: Play, room: int) -> None:
         """Plays to the next step at which training is due, at most `room` steps, and trains."""

@@ -140,6 +140,8 @@ class Workers:
         for callback in callbacks.callbacks:
             if isinstance(callback, EarlyStopping):
                 told = self.tell(_SHARED.index(callback.stop_reason) if callback.stop_reason in _SHARED else 0).max()
+                if told and callback.stop_reason is None:
+                    callback.stopped_epoch = callback.epoch
                 callback.stop_reason = _SHARED[told] or callback.stop_reason
 
 

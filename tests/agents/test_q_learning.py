@@ -460,12 +460,12 @@ def test_works_with_the_callbacks_and_compiles_again(tmp_path):
 
 
 def test_what_an_agent_cannot_know_yet_ends_no_training():
-    stops = [EarlyStopping("episode_return", patience=9), EarlyStopping("loss", patience=9)]
+    stops = [EarlyStopping(name, patience=9, mode="min") for name in ("episode_return", "loss", "gradient_norm")]
     clip = GradientClipping(global_norm=1.0)
     agent = dqn(2, 2, **{**QUICK, "learning_starts": 80, "global_clipnorm": None, "seed": 0})
     agent.jit_compile = False
     history = agent.fit(Line(), epochs=10, steps_per_epoch=10, verbose=0, callbacks=[clip, *stops]).history
-    assert [stop.stop_reason for stop in stops] == [None, None]
+    assert [stop.stop_reason for stop in stops] == [None, None, None]
     assert np.isnan(history["episode_return"]).tolist() == [True] + 9 * [False]
     assert np.isnan(history["loss"]).tolist() == 7 * [True] + 3 * [False]
     assert np.isnan(history["gradient_norm"]).tolist() == 7 * [True] + 3 * [False]

@@ -171,15 +171,19 @@ class FallsWorth(keras.callbacks.Callback):
 
 
 class IsTerminated(keras.callbacks.Callback):
-    """Gets SIGTERM in the middle of epoch 2."""
+    """Gets SIGTERM in a batch of epoch 2."""
 
     _epoch = 0
+
+    def __init__(self, batch=1):
+        super().__init__()
+        self._batch = batch
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self._epoch, batch) == (2, 1):
+        if (self._epoch, batch) == (2, self._batch):
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -191,8 +195,29 @@ def test_a_training_that_was_ended_for_good_is_there_at_once_as_it_was(tmp_path,
     fit(trained, FallsWorth(), *(pair if first else reversed(pair)))
     assert (stop.best_epoch, stop.stopped_epoch) == (0, 2)
     assert capsys.readouterr().out.count("Restored the weights of epoch 1.") == 1
-    assert fit(again, BackupAndRestore(tmp_path)) == []
+    assert fit(again, BackupAndRestore(tmp_path, delete_checkpoint=False)) == []
     assert same(again, trained)
+    assert fit(again, epochs=1) == [0]  # Another training begins where it is told to.
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_that_ends_with_its_time_is_over(tmp_path, first):
+    stop = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True)
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(stop, "stop_reason", "time"))
+    pair = [stop, BackupAndRestore(tmp_path, delete_checkpoint=False)]
+    trained, again = build(), build()
+    fit(trained, FallsWorth(), *(pair if first else reversed(pair)), told, epochs=3)
+    assert fit(again, BackupAndRestore(tmp_path), epochs=3) == []
+    assert same(again, trained)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_signal_in_the_last_batch_cuts_nothing_off(undisturbed, tmp_path, first):
+    pair = [EarlyStopping("loss", patience=9, batch_system=True), BackupAndRestore(tmp_path)]
+    assert fit(build(), IsTerminated(BATCHES - 1), *(pair if first else reversed(pair))) == [0, 1, 2]
+    model = build()
+    assert fit(model, BackupAndRestore(tmp_path)) == [3, 4]
+    assert same(model, undisturbed)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -115,6 +115,18 @@ def test_the_best_of_every_other_batch(model, tmp_path):
     assert checkpoint.best < 1
 
 
+def test_what_is_better_of_a_metric_that_keras_has_not_built_yet(tmp_path):
+    file = tmp_path / "best-{val_accuracy:.1f}.keras"
+    classifier = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    classifier.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    x, y = np.linspace(-1, 1, 16, dtype="float32").reshape(-1, 2), np.ones(8)
+    checkpoint = ModelCheckpoint(file, "val_accuracy", save_best_only=True)
+    with pytest.warns(UserWarning, match="`monitor` 'val_accuracy' is not among the logs"):
+        classifier.fit(x, y, epochs=3, validation_data=(x, y), validation_freq=2, verbose=0, callbacks=[checkpoint])
+    assert 0 <= checkpoint.best <= 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_file_of_keras_says_nothing_of_its_value(model, tmp_path):
     model.save(tmp_path / "best.keras")
     assert drive(best_only(tmp_path), model, [3.0], first=1) == [1]

@@ -406,6 +406,8 @@ def test_data_of_other_kinds_are_described(tmp_path):
     assert described["shuffle"] is False
 
     class Batches(keras.utils.PyDataset):
+        spec = "no environment"
+
         def __len__(self):
             return 2
 

@@ -18,7 +18,7 @@ DIGITS = {
 }
 
 
-@pytest.mark.parametrize("family", ["mlp", "cnn", pytest.param("lstm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "lstm"))])
 def test_digits(family):
     """1,438 digits to train, 359 to test: at least 95 % (logistic regression: 96 %)."""
     (x_train, y_train), (x_test, y_test) = digits.load_data()
@@ -50,6 +50,7 @@ def test_countdown():
     assert right[y_test == 1].mean() >= 0.99
 
 
+@pytest.mark.slow
 def test_a_parabola_in_physical_units(scale):
     """The fall of a stone, s = ½ g t² in m up to 10 s: RMSE at most 1 % of the width of s."""
     time = np.random.default_rng(0).uniform(0, 10, (2_000, 1)).astype("float32")
