@@ -140,7 +140,7 @@ def draw(found: dict[str, list[Figures]], picture: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(2, len(found), figsize=(3 * len(found), 5), squeeze=False, layout="constrained")
     for column, (name, figures) in zip(axes.T, found.items(), strict=True):
@@ -148,6 +148,11 @@ def draw(found: dict[str, list[Figures]], picture: pathlib.Path) -> None:
         for axis, unit in zip(column, (SECONDS, MEMORY), strict=True):
             values = [point[unit] for point in figures]
             axis.loglog(sizes, values, "o-")
+            # At least a decade around the middle, labelled at whole powers of ten only.
+            middle = np.sqrt(min(values) * max(values))
+            axis.set_ylim(min(0.7 * min(values), middle / 4), max(1.4 * max(values), 4 * middle))
+            for direction in (axis.xaxis, axis.yaxis):
+                direction.set_minor_formatter(ticker.NullFormatter())
             axis.set_title(f"exponent {exponent(sizes, values):.2f}", fontsize=9)
         column[1].set_xlabel(name)
     axes[0, 0].set_ylabel("time [s]")
