@@ -27,6 +27,8 @@ def momentum():
 class Model:
     """Weights that follow the epochs, and what a callback does to them."""
 
+    distribute_strategy = None
+
     def __init__(self):
         self.weights = None
         self.stop_training = False
