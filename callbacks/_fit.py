@@ -20,8 +20,10 @@ def fit_frame(model: Any) -> types.FrameType | None:
     return frame
 
 
-def callbacks_of(frame: types.FrameType) -> list[Any]:
-    """Gives the callbacks of that `fit`; Keras puts a list of its own in the place of the user's."""
+def callbacks_of(frame: types.FrameType | None) -> list[Any]:
+    """Gives the callbacks of that `fit`, none without one; Keras puts a list of its own in the place of the user's."""
+    if frame is None:
+        return []
     callbacks = frame.f_locals.get("callbacks")
     found = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
     return [entry for entry in found if entry is not None]

@@ -38,8 +38,7 @@ class SignalWatch:
 
     def hears(self) -> bool:
         """Says whether the `fit` of the callback is going on."""
-        frame = fit_frame(self._callback.model)
-        return frame is not None and any(entry is self._callback for entry in callbacks_of(frame))
+        return any(entry is self._callback for entry in callbacks_of(fit_frame(self._callback.model)))
 
     def act(self, number: int) -> None:
         """Does what is to be done about the signal."""

@@ -127,31 +127,33 @@ class BackupAndRestore(WritesFiles, keras.callbacks.BackupAndRestore):
 
     def before_restoring(self) -> None:
         """Writes the file, if training is to go on another time: others are about to put back what was best."""
-        if self._due and not self._is_over() and not (self.delete_checkpoint and not self._ended_for_now()):
+        if self._due and self._keeps_file() and not self._is_over():
             self._save_model()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Deletes the file, or writes it for the last time."""
         self.model._initial_epoch = None  # Where no epoch was left.
-        if not self.delete_checkpoint or self._ended_for_now():
-            if self._due and self._is_over():
+        if not self._keeps_file():
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Something else is in it, or it was never made.
+                self._path.parent.rmdir()
+        elif self._due:
+            if self._is_over():
                 for callback in self._judges():
                     callback.restore()
                 self._current_epoch = max(self._current_epoch, self._params().get("epochs") or 0)
-            if self._due:
-                self._save_model()
-            return
-        self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # Something else is in it, or it was never made.
-            self._path.parent.rmdir()
+            self._save_model()
 
     def _params(self) -> dict[str, Any]:
         return self.params or {}
 
     def _judges(self) -> list[Any]:
         """Gives the `EarlyStopping`s of this `fit`."""
-        frame = fit_frame(self.model)
-        return [callback for callback in callbacks_of(frame) if isinstance(callback, EarlyStopping)] if frame else []
+        every = callbacks_of(fit_frame(self.model))
+        return [callback for callback in every if isinstance(callback, EarlyStopping)]
+
+    def _keeps_file(self) -> bool:
+        return not self.delete_checkpoint or self._ended_for_now()
 
     def _ended_for_now(self) -> bool:
         return self._has_more() and any(callback.stop_reason in _FOR_NOW for callback in self._judges())

@@ -256,9 +256,8 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best weights back, whether training was stopped or the epochs ran out."""
-        frame = fit_frame(self.model)
         try:
-            for callback in callbacks_of(frame) if frame else []:
+            for callback in callbacks_of(fit_frame(self.model)):
                 if hasattr(callback, "before_restoring"):
                     callback.before_restoring()
             if self.checkpoint is not None and self.stop_reason == BATCH_SYSTEM:

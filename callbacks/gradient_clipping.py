@@ -189,13 +189,13 @@ class GradientClipping(keras.callbacks.Callback):
         if logs is not None:
             # Read once an epoch: nothing waits for the device in between.
             figures = {prefix: steps.figures() for prefix, steps in used.items()}
-            skipped = any(found["skipped_steps"] for found in figures.values())
-            if skipped and not any(steps.num_steps() for steps in used.values()):
+            stepped = {prefix for prefix, steps in used.items() if steps.num_steps()}
+            if not stepped and any(found["skipped_steps"] for found in figures.values()):
                 # Metrics of no step at all are 0, which no callback must take for a good loss.
                 logs.update({name: math.nan for name in logs if not name.startswith("val_")})
             for prefix, found in figures.items():
                 logs.update({prefix + name: value for name, value in found.items()})
-                if is_agent(self.model) and not found["skipped_steps"] and not used[prefix].num_steps():
+                if is_agent(self.model) and prefix not in stepped and not found["skipped_steps"]:
                     self.model.unknown_logs |= {prefix + name for name in found}
         if self._writer is not None:
             self._write_batches()

@@ -112,14 +112,14 @@ class ModelCheckpoint(WritesFiles, keras.callbacks.ModelCheckpoint):
         return not math.isnan(value) and super()._is_improvement(value, reference)
 
     def _save_model(self, epoch: int, batch: int | None, logs: dict[str, Any] | None) -> None:
-        if self.save_best_only and self.monitor not in (logs or {}):
-            warnings.warn(
-                f"`monitor` {self.monitor!r} is not among the logs {', '.join(sorted(logs or {}))}: ModelCheckpoint "
-                "cannot tell whether this is the best, and saves nothing.",
-                stacklevel=2,
-            )
-            return
         if self.save_best_only:
+            if self.monitor not in (logs or {}):
+                warnings.warn(
+                    f"`monitor` {self.monitor!r} is not among the logs {', '.join(sorted(logs or {}))}: "
+                    "ModelCheckpoint cannot tell whether this is the best, and saves nothing.",
+                    stacklevel=2,
+                )
+                return
             self._take_best_before()
         path = Path(self._get_file_path(epoch, batch, logs))
         if not self._should_save_model(epoch, batch, logs, str(path)):

@@ -24,7 +24,6 @@ from kphys.models._saved import KeepsState
 
 # What the random numbers of an agent are for: each purpose draws from a stream of its own.
 EPISODES, EXPLORATION, LEARNING, EVALUATION = range(4)
-_PLAYED = ("episode_return", "episode_length")
 
 
 class Evaluation(NamedTuple):
@@ -166,20 +165,18 @@ class Agent(KeepsState, keras.Model):
             callbacks.on_train_batch_end(index, self._logs(play, before))
             index += 1
         seconds = time.perf_counter() - started
-        self.unknown_logs = self._unknown(play, before)
-        return {**self._logs(play, before), "steps_per_second": (self.num_steps - first_step) / seconds}
+        logs = self._logs(play, before)
+        # For want of an episode, or of learning.
+        unknown = (name for name, value in logs.items() if math.isnan(value) and name not in self._sums)
+        self.unknown_logs = frozenset(unknown)
+        return {**logs, "steps_per_second": (self.num_steps - first_step) / seconds}
 
     def _logs(self, play: Play, before: dict[str, float]) -> dict[str, float]:
         _, returns, lengths = zip(*play.ended, strict=True) if play.ended else ((), (), ())
-        played = dict(zip(_PLAYED, (returns, lengths), strict=True))
+        played = {"episode_return": returns, "episode_length": lengths}
         logs = {name: np.mean(values) if values else before.get(name, math.nan) for name, values in played.items()}
         learnt = {name: np.mean(self._sums[name]) if name in self._sums else math.nan for name in self.learning_logs}
         return {name: float(value) for name, value in {**logs, **learnt}.items()}
-
-    def _unknown(self, play: Play, before: dict[str, float]) -> frozenset[str]:
-        """Gives which of the logs are NaN for want of an episode, or of learning."""
-        played = () if play.ended else [name for name in _PLAYED if math.isnan(before.get(name, math.nan))]
-        return frozenset({*played, *self.learning_logs} - set(self._sums))
 
     def _note(self, **values: float) -> None:
         """Adds to the means of the epoch."""

@@ -12,7 +12,7 @@ from kphys.models._arrays import NAMES, check_samples
 from kphys.models._codes import CodePenalty
 from kphys.models._heads import classifier_head
 from kphys.models._reconstruction import Autoencoder
-from kphys.models._reconstruction_training import finish_autoencoder
+from kphys.models._reconstruction_training import compiled_autoencoder
 from kphys.models._tied import TiedDense
 from kphys.models._training import finish_model
 
@@ -70,8 +70,17 @@ def pretrain_layerwise(
         encoder = _chain(up, shape, "encoder")
         shape = encoder.output_shape[1:]
         decoder = _chain(down, shape, "decoder")
-        shallow = Autoencoder(encoder, decoder, noise=model.noise, input_dropout=model.input_dropout, seed=model.seed)
-        finish_autoencoder(shallow, loss, family="dense", optimizer=optimizer, learning_rate=learning_rate)
+        shallow = compiled_autoencoder(
+            encoder,
+            decoder,
+            loss,
+            family="dense",
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            noise=model.noise,
+            input_dropout=model.input_dropout,
+            seed=model.seed,
+        )
         histories.append(shallow.fit(x, epochs=epochs, batch_size=batch_size, verbose=verbose))
         x, loss = shallow.encode(x), "mse"
     return histories

@@ -14,7 +14,7 @@ from kphys.models import _parts
 from kphys.models._mirrors import ConvolutionalMirror, Ends, dense_mirror
 from kphys.models._pretraining import classifier_from_encoder, pretrain_layerwise
 from kphys.models._reconstruction import Autoencoder
-from kphys.models._reconstruction_training import LOSSES, finish_autoencoder
+from kphys.models._reconstruction_training import LOSSES, compiled_autoencoder
 from kphys.models.dense import Activation, LearningRate
 
 __all__ = ["Autoencoder", "autoencoder", "classifier_from_encoder", "conv_autoencoder", "pretrain_layerwise"]
@@ -120,9 +120,13 @@ def autoencoder(
         seeds=seeds,
     )
     name = _parts.model_name(name, "autoencoder")
-    model = Autoencoder(
+    model = compiled_autoencoder(
         encoder,
         decoder,
+        LOSSES[loss](),
+        family="dense",
+        optimizer=optimizer,
+        learning_rate=learning_rate,
         noise=noise,
         input_dropout=input_dropout,
         check_data=check_data,
@@ -130,13 +134,7 @@ def autoencoder(
         name=name,
     )
     _warn_of_copying(model, ends, regularization)
-    return finish_autoencoder(
-        model,
-        LOSSES[loss](),
-        family="dense",
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-    )
+    return model
 
 
 def conv_autoencoder(
@@ -236,9 +234,13 @@ def conv_autoencoder(
     encoder = mirror.encoder()
     decoder = mirror.tied_decoder(encoder) if _arguments.flag("tied_weights", tied_weights) else mirror.decoder()
     name = _parts.model_name(name, "conv_autoencoder")
-    model = Autoencoder(
+    model = compiled_autoencoder(
         encoder,
         decoder,
+        LOSSES[loss](),
+        family="convolutional",
+        optimizer=optimizer,
+        learning_rate=learning_rate,
         noise=noise,
         input_dropout=input_dropout,
         check_data=check_data,
@@ -246,13 +248,7 @@ def conv_autoencoder(
         name=name,
     )
     _warn_of_copying(model, ends, regularization)
-    return finish_autoencoder(
-        model,
-        LOSSES[loss](),
-        family="convolutional",
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-    )
+    return model
 
 
 def _is_none_of(hidden_units: Any) -> bool:
