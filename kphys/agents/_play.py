@@ -34,25 +34,29 @@ class Play:
         Copies that are not `active` wait, or where `worlds` cannot wait, play on, and nothing is noted of them.
         """
         transitions = self.worlds.step(actions, self.frames, active)
-        over = (transitions.terminated | transitions.truncated) & transitions.real
-        fresh = over | ~transitions.real
+        fresh = transitions.terminated | transitions.truncated | ~transitions.real
+        over = fresh & transitions.real
         if active is not None:
             transitions = transitions._replace(real=transitions.real & active)
         self.returns += np.where(transitions.real, transitions.rewards, 0.0)
         self.lengths += transitions.real
         self.frames = transitions.observations
-        if over.any():
-            copies = np.flatnonzero(over)
-            noted = np.flatnonzero(over & transitions.real)
-            figures = (noted, self.returns[noted], self.lengths[noted])
-            self.ended += zip(*(array.tolist() for array in figures), strict=True)
-            self.returns[copies], self.lengths[copies] = 0.0, 0
-            seeds = [self._next_seed(copy) for copy in copies.tolist()]
-            self.frames = self.worlds.begin(transitions.observations, copies, seeds)
         if fresh.any():
+            self._begin_others(over, transitions.real)
             _check_first(self.frames[fresh])
         self._stack(fresh)
         return transitions
+
+    def _begin_others(self, over: np.ndarray, real: np.ndarray) -> None:
+        """Notes the episodes of the copies that are `over` if they were `real`, and begins new ones there."""
+        copies, noted = np.flatnonzero(over), np.flatnonzero(over & real)
+        if not len(copies):
+            return
+        figures = (noted, self.returns[noted], self.lengths[noted])
+        self.ended += zip(*(array.tolist() for array in figures), strict=True)
+        self.returns[copies], self.lengths[copies] = 0.0, 0
+        seeds = [self._next_seed(copy) for copy in copies.tolist()]
+        self.frames = self.worlds.begin(self.frames, copies, seeds)
 
     def _stack(self, fresh: np.ndarray) -> None:
         if self._frame_stack == 1:

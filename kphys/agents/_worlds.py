@@ -74,7 +74,7 @@ class Copies:
         spaces, real = self.spaces, self._all_real if active is None else active
         observations = before.copy()
         rewards, terminated, truncated = np.zeros(self.num), np.zeros(self.num, bool), np.zeros(self.num, bool)
-        for copy in np.flatnonzero(real).tolist():
+        for copy in range(self.num) if active is None else np.flatnonzero(active).tolist():
             taken = int(actions[copy]) + spaces.first_action
             observation, rewards[copy], terminated[copy], truncated[copy], _ = self._environments[copy].step(taken)
             observations[copy] = spaces.seen(observation)
