@@ -39,22 +39,28 @@ def by_hand(given: argparse.Namespace) -> Figures:
     generator = keras.Sequential(
         [
             keras.Input((CODES,)),
-            layers.Dense(7 * 7 * 128, use_bias=False),
-            layers.Reshape((7, 7, 128)),
+            layers.Dense(4 * 4 * 256, use_bias=False),
+            layers.Reshape((4, 4, 256)),
             normalized(),
             layers.ReLU(),
-            layers.Conv2DTranspose(64, 5, strides=2, padding="same", use_bias=False),
+            layers.Conv2DTranspose(128, 4, strides=2, padding="same", output_padding=1, use_bias=False),
             normalized(),
             layers.ReLU(),
-            layers.Conv2DTranspose(1, 5, strides=2, padding="same", activation="tanh"),
+            layers.Conv2DTranspose(64, 4, strides=2, padding="same", use_bias=False),
+            normalized(),
+            layers.ReLU(),
+            layers.Conv2DTranspose(1, 4, strides=2, padding="same", activation="tanh"),
         ]
     )
     discriminator = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(64, 5, strides=2, padding="same"),
+            layers.Conv2D(64, 4, strides=2, padding="same"),
             layers.LeakyReLU(0.2),
-            layers.Conv2D(128, 5, strides=2, padding="same", use_bias=False),
+            layers.Conv2D(128, 4, strides=2, padding="same", use_bias=False),
+            normalized(),
+            layers.LeakyReLU(0.2),
+            layers.Conv2D(256, 4, strides=2, padding="same", use_bias=False),
             normalized(),
             layers.LeakyReLU(0.2),
             layers.Flatten(),
@@ -103,27 +109,33 @@ def torch_loop(given: argparse.Namespace) -> Figures:
     from torch import nn
 
     torch.set_num_threads(os.cpu_count() or 1)
-    doubling = {"kernel_size": 5, "stride": 2, "padding": 2, "output_padding": 1}
-    halving = {"kernel_size": 5, "stride": 2, "padding": 2}
+    twice = {"kernel_size": 4, "stride": 2, "padding": 1}
+    once_less = {"kernel_size": 4, "stride": 2, "padding": 2}  # Between maps of 4 and 7 pixels.
     generator = nn.Sequential(
-        nn.Linear(CODES, 7 * 7 * 128, bias=False),
-        nn.Unflatten(1, (128, 7, 7)),
+        nn.Linear(CODES, 4 * 4 * 256, bias=False),
+        nn.Unflatten(1, (256, 4, 4)),
+        nn.BatchNorm2d(256),
+        nn.ReLU(),
+        nn.ConvTranspose2d(256, 128, bias=False, output_padding=1, **once_less),
         nn.BatchNorm2d(128),
         nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, bias=False, **doubling),
+        nn.ConvTranspose2d(128, 64, bias=False, **twice),
         nn.BatchNorm2d(64),
         nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, **doubling),
+        nn.ConvTranspose2d(64, 1, **twice),
         nn.Tanh(),
     ).to(memory_format=torch.channels_last)
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 64, **halving),
+        nn.Conv2d(1, 64, **twice),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(64, 128, bias=False, **halving),
+        nn.Conv2d(64, 128, bias=False, **twice),
         nn.BatchNorm2d(128),
         nn.LeakyReLU(0.2),
+        nn.Conv2d(128, 256, bias=False, **once_less),
+        nn.BatchNorm2d(256),
+        nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(7 * 7 * 128, 1),
+        nn.Linear(4 * 4 * 256, 1),
     ).to(memory_format=torch.channels_last)
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=RATE, betas=(BETA_1, 0.999), fused=True)

@@ -383,8 +383,8 @@ def _variational() -> list[Row]:
 
 def _adversarial() -> list[Row]:
     # 8 × 8 pixels, halved to 4 × 4 maps; batch normalization has four numbers a channel.
-    generator = 2 * 16 * 3 + 4 * 3 + _convolution(25, 3, 1)
-    discriminator = _convolution(25, 1, 3) + 16 * 3 + 1
+    generator = 2 * 16 * 3 + 4 * 3 + _convolution(16, 3, 1)
+    discriminator = _convolution(16, 1, 3) + 16 * 3 + 1
     replay = 1024 * 64 + 1
     small = ("dcgan", ((8, 8, 1), 2)), {"filters": 3}
     return [

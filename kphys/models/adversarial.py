@@ -20,6 +20,7 @@ from kphys.models._optimizer_pair import Optimizer
 __all__ = ["DCGAN", "MinibatchStddev", "ModeCoverage", "dcgan", "gaussian_mode_coverage", "mode_coverage"]
 
 _SMALLEST = 4  # Pixels along the shorter axis of the smallest feature maps, as in Radford et al.
+Sizes = tuple[int, int]  # Height and width.
 
 
 def dcgan(
@@ -27,7 +28,7 @@ def dcgan(
     latent_dim: int,
     *,
     filters: int | Sequence[int] | None = None,
-    kernel_size: int = 5,
+    kernel_size: int = 4,
     mode_collapse_guard: str | None = None,
     label_smoothing: float = 0.0,
     generator_optimizer: Optimizer = None,
@@ -41,16 +42,18 @@ def dcgan(
     The generator makes images of codes z from N(0, 1): a dense layer onto the smallest feature maps, then transposed
     convolutions that double the resolution, batch normalization and ReLU after each but the last, which ends in tanh.
     The discriminator is its mirror image: convolutions that halve the resolution, LeakyReLU of slope 0.2, batch
-    normalization after all but the first, one logit. Kernels start from N(0, 0.02²). They learn as in `DCGAN`.
+    normalization after all but the first, one logit. Kernels start from N(0, 0.02²). They learn as in `DCGAN`. Half of
+    an odd number of pixels is rounded up, and the generator comes back to the odd one: 28, 14, 7, 4.
 
     Args:
-        image_shape: `(height, width, channels)`, such as `(28, 28, 1)`, `(32, 32, 3)` or `(64, 64, 3)`; height and
-            width are multiples of 2 to the number of `filters`.
+        image_shape: `(height, width, channels)`, such as `(28, 28, 1)`, `(32, 32, 3)` or `(64, 64, 3)`.
         latent_dim: Number of dimensions of the code; 100 is usual.
         filters: Channels of each convolution of the discriminator; the generator has them in the opposite order.
-            `None`: 64, then each twice the one before, down to maps of 4 × 4 or of an odd size before: (64, 128) for
-            28 × 28, (64, 128, 256) for 32 × 32, (64, 128, 256, 512) for 64 × 64.
-        kernel_size: Pixels along each axis of a convolution, at least 2.
+            `None`: 64, then each twice the one before, down to maps of at least 4 × 4: (64, 128, 256) for 28 × 28 and
+            32 × 32, (64, 128, 256, 512) for 64 × 64.
+        kernel_size: Pixels along each axis of a convolution, at least 2. An even number, a multiple of the stride, has
+            every pixel of an image touched as often as its neighbours: no pattern of a chessboard. The authors' code
+            has 5, at one and a half times the cost.
         mode_collapse_guard: "replay" shows the discriminator fakes of 1024 earlier steps too, half of all;
             "minibatch_stddev" tells it how much the images of a batch differ; `None`: no guard.
         label_smoothing: α in [0, 1): the discriminator is taught the probability 1 − α for real images.
@@ -75,7 +78,7 @@ def dcgan(
 
     Reference:
         Radford, Metz and Chintala, 2016, "Unsupervised representation learning with deep convolutional generative
-        adversarial networks".
+        adversarial networks"; Odena, Dumoulin and Olah, 2016, "Deconvolution and checkerboard artifacts".
 
     Example:
         >>> import numpy as np
@@ -93,14 +96,14 @@ def dcgan(
     kernel_size = _arguments.integer("kernel_size", kernel_size, minimum=2)
     if mode_collapse_guard is not None:
         _arguments.choice("mode_collapse_guard", mode_collapse_guard, GUARDS, also=", or None")
-    smallest = _smallest_image(image_shape, filters)
-    _parts.check_room("`latent_dim` and `filters`", latent_dim, *smallest, filters[-1])
+    sizes = _sizes(image_shape, filters, kernel_size)
+    _parts.check_room("`latent_dim` and `filters`", latent_dim, *sizes[-1], filters[-1])
     for channels in itertools.pairwise((image_shape[-1], *filters)):
         _parts.check_room("`filters` and `kernel_size`", kernel_size**2, *channels)
     seeds = _parts.Seeds(seed)
 
     model = DCGAN(
-        _generator(image_shape, latent_dim, filters, kernel_size, smallest, seeds),
+        _generator(image_shape, latent_dim, filters, kernel_size, sizes, seeds),
         _discriminator(image_shape, filters, kernel_size, mode_collapse_guard == "minibatch_stddev", seeds),
         mode_collapse_guard=mode_collapse_guard,
         check_data=check_data,
@@ -116,26 +119,39 @@ def dcgan(
 
 def _default_filters(image_shape: tuple[int, ...]) -> tuple[int, ...]:
     height, width, _ = image_shape
-    halvings = 0
-    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * _SMALLEST:
-        height, width, halvings = height // 2, width // 2, halvings + 1
-    if not halvings:
+    if min(height, width) < 2 * _SMALLEST - 1:
         raise ValueError(
-            f"`image_shape` {image_shape} cannot be halved once: height and width must be even and at least "
-            f"{2 * _SMALLEST}; pad or crop the images."
+            f"`image_shape` {image_shape} cannot be halved once: height and width must be at least "
+            f"{2 * _SMALLEST - 1}; pad the images, or give `filters`."
         )
+    halvings = 0
+    while min(height, width) >= 2 * _SMALLEST - 1:
+        (height, width), halvings = _half((height, width)), halvings + 1
     return tuple(64 * 2**index for index in range(halvings))
 
 
-def _smallest_image(image_shape: tuple[int, ...], filters: tuple[int, ...]) -> tuple[int, int]:
-    height, width, _ = image_shape
-    factor = 2 ** len(filters)
-    if height % factor or width % factor:
+def _half(size: Sizes) -> Sizes:
+    return -(-size[0] // 2), -(-size[1] // 2)
+
+
+def _sizes(image_shape: tuple[int, ...], filters: tuple[int, ...], kernel_size: int) -> list[Sizes]:
+    """Gives the sizes of the maps from the image down to the smallest, one after every halving."""
+    sizes = [image_shape[:2]]
+    for _ in filters:
+        if min(sizes[-1]) < 2:
+            raise ValueError(
+                f"`image_shape` {image_shape} cannot be halved {len(filters)} times, once for each of `filters`: after "
+                f"{len(sizes) - 1} a side has one pixel; give fewer `filters`."
+            )
+        sizes.append(_half(sizes[-1]))
+    # With an even kernel, Keras gives either twice the pixels along both axes or one less along both.
+    mixed = [size for size in sizes[:-1] if size[0] % 2 != size[1] % 2]
+    if mixed and kernel_size % 2 == 0:
         raise ValueError(
-            f"`image_shape` {image_shape} cannot be halved {len(filters)} times, once for each of `filters`: height "
-            f"and width must be multiples of {factor}; pad or crop the images, or give other `filters`."
+            f"`image_shape` {image_shape} leads to maps of {mixed[0]} pixels, one side odd and one even, which take "
+            f"an odd `kernel_size`, got {kernel_size}: give {kernel_size + 1}, or pad or crop the images."
         )
-    return height // factor, width // factor
+    return sizes
 
 
 def _generator(
@@ -143,21 +159,31 @@ def _generator(
     latent_dim: int,
     filters: tuple[int, ...],
     kernel_size: int,
-    smallest: tuple[int, int],
+    sizes: list[Sizes],
     seeds: _parts.Seeds,
 ) -> keras.Model:
     codes = keras.Input((latent_dim,), name="codes")
+    *larger, smallest = sizes
     units = math.prod(smallest) * filters[-1]
     features = keras.layers.Dense(units, use_bias=False, kernel_initializer=_normal(seeds), name="projection")(codes)
     features = keras.layers.Reshape((*smallest, filters[-1]), name="smallest_maps")(features)
     features = keras.layers.ReLU()(_normalized(features, seeds))
-    for width in filters[-2::-1]:
-        features = _strided("Conv2DTranspose", width, kernel_size, seeds, use_bias=False)(features)
+    for width, size in zip(filters[-2::-1], larger[:0:-1], strict=True):
+        features = _doubling(width, kernel_size, size, seeds, use_bias=False)(features)
         features = keras.layers.ReLU()(_normalized(features, seeds))
-    outputs = _strided(
-        "Conv2DTranspose", image_shape[-1], kernel_size, seeds, activation="tanh", dtype="float32", name="pixels"
+    outputs = _doubling(
+        image_shape[-1], kernel_size, larger[0], seeds, activation="tanh", dtype="float32", name="pixels"
     )(features)
     return keras.Model(codes, outputs, name="generator")
+
+
+def _doubling(
+    filters: int, kernel_size: int, size: Sizes, seeds: _parts.Seeds, **settings: Any
+) -> keras.layers.Conv2DTranspose:
+    """Gives the transposed convolution that leads to maps of `size`, twice the pixels or one less."""
+    odd = [pixels % 2 for pixels in size]
+    output_padding = tuple(2 - kernel_size % 2 - one for one in odd) if any(odd) else None
+    return _strided("Conv2DTranspose", filters, kernel_size, seeds, output_padding=output_padding, **settings)
 
 
 def _discriminator(

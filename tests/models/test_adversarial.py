@@ -80,11 +80,11 @@ def state(model):
 @pytest.mark.parametrize(
     ("shape", "filters"),
     [
-        ((28, 28, 1), (64, 128)),
+        ((28, 28, 1), (64, 128, 256)),
         ((32, 32, 3), (64, 128, 256)),
         ((64, 64, 3), (64, 128, 256, 512)),
         ((12, 20, 1), (64,)),
-        ((8, 8, 1), (64,)),
+        ((7, 7, 1), (64,)),
     ],
     ids=str,
 )
@@ -108,7 +108,7 @@ def test_keeps_to_the_guidelines(shape, filters):
     assert [layer.filters for layer in convolutions["discriminator"]] == list(filters)
     assert [layer.filters for layer in convolutions["generator"]] == [*filters[-2::-1], shape[-1]]
     for layer in [*convolutions["generator"], *convolutions["discriminator"]]:
-        assert (layer.kernel_size, layer.strides, layer.padding) == ((5, 5), (2, 2), "same")
+        assert (layer.kernel_size, layer.strides, layer.padding) == ((4, 4), (2, 2), "same")
     assert all(layer.negative_slope == pytest.approx(0.2) for layer in made["discriminator"] if type(layer) is leaky)
     assert model.generator.layers[-1].activation is keras.activations.tanh
     assert model.discriminator.layers[-1].activation is keras.activations.linear
@@ -116,6 +116,29 @@ def test_keeps_to_the_guidelines(shape, filters):
     assert [layer.use_bias for layer in convolutions["discriminator"]] == [True] + [False] * (stages - 1)
     assert [layer.use_bias for layer in convolutions["generator"]] == [False] * (stages - 1) + [True]
     assert (model.generator.output_shape, model.discriminator.input_shape) == ((None, *shape), (None, *shape))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "maps"),
+    [
+        ((28, 28), 4, [(14, 14), (7, 7), (4, 4)]),
+        ((28, 28), 5, [(14, 14), (7, 7), (4, 4)]),
+        ((27, 11), 4, [(14, 6), (7, 3), (4, 2)]),
+        ((27, 28), 3, [(14, 14), (7, 7), (4, 4)]),
+        ((7, 10), 5, [(4, 5), (2, 3), (1, 2)]),
+    ],
+    ids=str,
+)
+def test_the_generator_comes_back_to_odd_sizes(size, kernel_size, maps):
+    model = dcgan((*size, 1), 2, filters=(2, 3, 4), kernel_size=kernel_size, seed=0)
+    made = {
+        kind: [layer.output.shape[1:3] for layer in network.layers if type(layer) is kind]
+        for network, kind in ((model.discriminator, layers.Conv2D), (model.generator, layers.Conv2DTranspose))
+    }
+    assert made == {layers.Conv2D: maps, layers.Conv2DTranspose: [*maps[-2::-1], size]}
+    x = np.random.default_rng(0).integers(0, 256, (4, *size, 1), "uint8")
+    history = model.fit(x, verbose=0).history
+    assert np.isfinite(history["generator_loss"]).all()
 
 
 def test_weights_start_with_the_spread_of_the_guidelines():
@@ -757,9 +780,9 @@ def test_trains_on_two_devices(tmp_path):
     [
         (lambda: dcgan((28, 28), 3), r"`image_shape` must be a tuple without the batch axis, \(height"),
         (lambda: dcgan((28, 0, 1), 3), r"`image_shape\[1\]` must be a positive integer, got 0"),
-        (lambda: dcgan((27, 28, 1), 3), r"`image_shape` \(27, 28, 1\) cannot be halved once"),
-        (lambda: dcgan((6, 28, 1), 3), "cannot be halved once: height and width must be even and at least 8"),
-        (lambda: dcgan((28, 28, 1), 3, filters=(8, 8, 8)), "cannot be halved 3 times.* multiples of 8"),
+        (lambda: dcgan((27, 28, 1), 3), r"maps of \(27, 28\) pixels, .* an odd `kernel_size`, got 4: give 5"),
+        (lambda: dcgan((6, 28, 1), 3), "cannot be halved once: height and width must be at least 7"),
+        (lambda: dcgan((28, 28, 1), 3, filters=[8] * 6), "cannot be halved 6 times.*: after 5 a side has one pixel"),
         (lambda: dcgan((28, 28, 1), 0), "`latent_dim` must be a positive integer, got 0"),
         (lambda: small(kernel_size=1), "`kernel_size` must be an integer of at least 2, got 1"),
         (lambda: small(mode_collapse_guard="reply"), "`mode_collapse_guard` must be one of .* Did you mean 'replay'?"),
