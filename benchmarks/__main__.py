@@ -1,10 +1,11 @@
 """All tasks beside their peers in one table.
 
-    python -m benchmarks [TASK ...] [--repeats 3] [--json results.json]
+    python -m benchmarks [TASK ...] [--repeats 3] [--json benchmarks/results.json]
 
 From the repository's root. Every task is a file of this folder, whose contestants take turns; peers that are not
-installed are left out with a word. "of the machine" is the rate of the operations in products with kernels, as a share
-of what TensorFlow reaches with matrices of 2048×2048 here and now. The table of ratios at the end is the README's.
+installed are left out with a word. The figures of every run are written as JSON, after every task. "of the machine" is
+the rate of the operations in products with kernels, as a share of what TensorFlow reaches with matrices of 2048×2048
+here and now. The table of ratios at the end is the README's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ TASKS = {
     "tabular": (["tabular.py"], "AUC"),
     "reinforce": (["reinforce.py"], "mean return"),
     "replay": (["replay.py"], None),
+    "dqn": (["dqn.py", "--only", "CartPole-v1"], None),
+    "atari": (["atari.py"], None),
 }
 COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "peak MB")
 
@@ -45,7 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(TASKS)}; default all")
     parser.add_argument("--repeats", type=int, default=3, help="default 3")
-    parser.add_argument("--json", type=pathlib.Path, help="file for the figures of every run")
+    results_file = FOLDER / "results.json"
+    parser.add_argument("--json", type=pathlib.Path, default=results_file, help="file for the figures of every run")
     given = parser.parse_args()
     unknown = set(given.tasks) - set(TASKS)
     if unknown:
@@ -54,12 +58,12 @@ def main() -> None:
     for task in given.tasks or TASKS:
         print(f"{task}:", file=sys.stderr, flush=True)
         results["tasks"][task] = {"matrix products [GFLOP/s]": product_rate(), **run(task, given.repeats)}
-        if given.json:  # After every task: what is done is kept.
-            given.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
+        given.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
     head = ["", *COLUMNS, "quality", "ratio", "of the machine"]
     print_table([head, *(row for task, result in results["tasks"].items() for row in rows(task, result))])
     print()
     print_table(summary(results["tasks"]))
+    print(f"the figures of every run are in {given.json}")
 
 
 def run(task: str, repeats: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 Figures = dict[str, float]
 Contestant = Callable[[argparse.Namespace], Figures]
 Groups = dict[str, dict[str, Contestant]]
+Runs = dict[tuple[str, str], list[Figures]]  # By group and contestant, one a repeat.
 
 SPEED = "samples/s"
 QUALITY = "quality"  # On digits that were not trained on.
@@ -32,9 +33,11 @@ TESTED = 45_000  # The first digit to test on.
 EPOCH_COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "CPU [s]", "peak MB")
 
 
-def arguments(doc: str, repeats: int = 3, **defaults: int) -> argparse.Namespace:
-    """Gives the command line's arguments: `--repeats` and an integer for each of `defaults`."""
+def arguments(doc: str, repeats: int = 3, only: Iterable[str] = (), **defaults: int) -> argparse.Namespace:
+    """Gives the command line's arguments: `--repeats`, an integer for each of `defaults`, `--only` some of `only`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if only:
+        parser.add_argument("--only", nargs="+", choices=tuple(only), default=tuple(only), help="default: all")
     for name, value in {"repeats": repeats, **defaults}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--json", type=pathlib.Path, help="file for the figures of every run")
@@ -51,17 +54,17 @@ def with_torch(contestants: dict[str, Contestant], **peers: Contestant) -> dict[
     return contestants
 
 
-def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], ratio_of: str = SPEED) -> None:
-    """Runs everything in `groups` interleaved and prints the medians of `columns`.
+def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], ratio_of: str = SPEED) -> Runs:
+    """Runs everything in `groups` interleaved, prints the medians of `columns` and gives the figures of all runs.
 
     The last column is how many times faster than each row the first row of its group is, by the speed or the seconds
-    that `ratio_of` names.
+    that `ratio_of` names. In the process of one contestant nothing is given.
     """
     if given.contestant:
         group, name = given.contestant
         print(json.dumps(groups[group][name](given)))
-        return
-    runs: dict[tuple[str, str], list[Figures]] = {}
+        return {}
+    runs: Runs = {}
     for repeat in range(given.repeats):
         for group, contestants in groups.items():
             for name in contestants:
@@ -70,6 +73,7 @@ def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], r
     if given.json:
         kept = {group: {name: runs[group, name] for name in names} for group, names in groups.items()}
         given.json.write_text(json.dumps({"ratio of": ratio_of, "groups": kept}, indent=1))
+    return runs
 
 
 def _in_own_process(group: str, name: str, repeat: int) -> Figures:
@@ -87,7 +91,7 @@ def figures_of(command: list[str], name: str) -> Figures:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _rows(groups: Groups, runs: dict[Any, list[Figures]], columns: list[str], ratio_of: str) -> list[list[str]]:
+def _rows(groups: Groups, runs: Runs, columns: list[str], ratio_of: str) -> list[list[str]]:
     rows = [["", *columns, "ratio"]]
     for group, contestants in groups.items():
         first = runs[group, next(iter(contestants))]

@@ -1,26 +1,27 @@
 """Deep Q-learning beside Stable-Baselines3's: time, and how many seeds solve the task.
 
-    python benchmarks/dqn.py [--seeds 10] [--task CartPole-v1]
+    python benchmarks/dqn.py [--repeats 10] [--only CartPole-v1]
 
-Every row trains `--seeds` agents one after the other, each in a process of its own, on as many steps as rl-zoo does.
-"kphys" has the builder's defaults, "kphys as rl-zoo" the hyperparameters that rl-zoo tuned for
-Stable-Baselines3, which has them too: their times are compared. An agent is judged by the mean return of 100 episodes
-of its best actions. Solved is at least 475, −85 and −110. Processor time is steadier than the clock where the machine
-is busy. Without Stable-Baselines3 its rows are left out
-(pip install stable-baselines3).
+Every repeat trains an agent of each row with another seed, each in a process of its own, on as many steps as rl-zoo
+does. "kphys" and "Stable-Baselines3" have the hyperparameters that rl-zoo tuned for the latter: their times are
+compared. "kphys, own settings" has the builder's defaults and what stands in `OWN`. An agent is judged by the mean
+return of 100 episodes of its best actions; solved is at least 475, −85 and −110, and the second table counts all seeds.
+Stable-Baselines3 has one thread, with which it is faster than with two: networks as small as these wait for one
+another. Without it its rows are left out (pip install stable-baselines3).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
-import json
 import math
 import statistics
 import sys
 import time
+from typing import Any
 
-from _compare import figures_of, peak_megabytes, print_table, readable
+from _compare import QUALITY, Contestant, Figures, Runs, arguments, compare, peak_megabytes, print_table
 
 # Task -> steps, what counts as solved, and rl-zoo's hyperparameters in kphys' words.
 TASKS = {
@@ -74,7 +75,30 @@ TASKS = {
 PLAIN = {"double": False, "n_step": 1, "delta": 1.0, "hidden_units": (256, 256)}
 
 
-def kphys(task: str, seed: int, settings: dict[str, object]) -> dict[str, float]:
+# What makes kphys' own settings of its defaults: here those of rl-zoo, with three rewards at once and a double network,
+# as the defaults have it, and a learning rate that falls linearly to this one.
+OWN = {"MountainCar-v0": {**TASKS["MountainCar-v0"][2], "delta": 1.0, "hidden_units": (256, 256)}}
+FINAL_RATES = {"MountainCar-v0": 4e-4}
+
+
+def kphys(given: argparse.Namespace, task: str) -> Figures:
+    """Trains one of ours as rl-zoo does."""
+    return trained(task, given.repeat, {**TASKS[task][2], **PLAIN})
+
+
+def own_settings(given: argparse.Namespace, task: str) -> Figures:
+    """Trains one of ours as we would."""
+    import keras
+
+    settings: dict[str, Any] = dict(OWN.get(task, {}))
+    if task in FINAL_RATES:
+        updates = TASKS[task][0] // settings["train_period"] * settings["gradient_steps"]
+        decay = keras.optimizers.schedules.PolynomialDecay
+        settings["learning_rate"] = decay(settings["learning_rate"], updates, FINAL_RATES[task])
+    return trained(task, given.repeat, settings)
+
+
+def trained(task: str, seed: int, settings: dict[str, Any]) -> Figures:
     """Trains one of ours."""
     import gymnasium
 
@@ -85,17 +109,17 @@ def kphys(task: str, seed: int, settings: dict[str, object]) -> dict[str, float]
     start = time.perf_counter(), time.process_time()
     agent = dqn(shape, actions, seed=seed, **settings)
     agent.fit(environment, steps_per_epoch=TASKS[task][0], verbose=0)
-    return {**since(start), "return": agent.evaluate(task, 100).mean, "peak MB": peak_megabytes()}
+    return {**since(start), QUALITY: agent.evaluate(task, 100).mean, "peak MB": peak_megabytes()}
 
 
-def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict[str, float]:
-    """Trains one of theirs."""
+def stable_baselines3(given: argparse.Namespace, task: str) -> Figures:
+    """Trains one of theirs as rl-zoo does."""
     import torch
     from stable_baselines3 import DQN
     from stable_baselines3.common.evaluation import evaluate_policy
 
     torch.set_num_threads(1)  # With networks as small as these more threads wait for one another.
-    steps = TASKS[task][0]
+    steps, _, settings = TASKS[task]
     start = time.perf_counter(), time.process_time()
     agent = DQN(
         "MlpPolicy",
@@ -111,77 +135,49 @@ def stable_baselines3(task: str, seed: int, settings: dict[str, object]) -> dict
         exploration_fraction=settings["exploration_steps"] / steps,
         exploration_final_eps=settings["epsilon_end"],
         policy_kwargs={"net_arch": [256, 256]},
-        seed=seed,
+        seed=given.repeat,
         device="cpu",
     )
     agent.learn(steps)
     figures = since(start)
     mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=100, warn=False)
-    return {**figures, "return": float(mean), "peak MB": peak_megabytes()}
+    return {**figures, QUALITY: float(mean), "peak MB": peak_megabytes()}
 
 
-def since(start: tuple[float, float]) -> dict[str, float]:
+def since(start: tuple[float, float]) -> Figures:
     """Gives the seconds since `start`, on the wall and of processor time."""
     return {"seconds": time.perf_counter() - start[0], "CPU [s]": time.process_time() - start[1]}
 
 
-CONTESTANTS = {
-    "kphys": lambda task, seed: kphys(task, seed, {}),
-    "kphys as rl-zoo": lambda task, seed: kphys(task, seed, {**TASKS[task][2], **PLAIN}),
-    "Stable-Baselines3": lambda task, seed: stable_baselines3(task, seed, TASKS[task][2]),
-}
-
-
 def main() -> None:
-    """Runs all and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--task", choices=TASKS, action="append")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.contestant:
-        print(json.dumps(CONTESTANTS[given.contestant](given.task[0], given.seed)))
-        return
-    names = list(CONTESTANTS)
-    if not importlib.util.find_spec("stable_baselines3"):
+    """Runs all and prints two tables."""
+    given = arguments(__doc__, repeats=10, only=TASKS)
+    contestants: dict[str, Contestant] = {"kphys": kphys}
+    if importlib.util.find_spec("stable_baselines3"):
+        contestants["Stable-Baselines3"] = stable_baselines3
+    else:
         print("Stable-Baselines3 is not installed: its rows are left out.", file=sys.stderr)
-        names = names[:-1]
-    table = [["", "seconds", "CPU [s]", "solved", "return", "±", "peak MB", "ratio", "CPU ratio"]]
-    for task in given.task or TASKS:
-        # Interleaved: every seed of all contestants before the next.
-        runs = {name: [] for name in names}
-        for seed in range(given.seeds):
-            for name in names:
-                runs[name].append(in_own_process(task, name, seed))
-        table += [row(task, name, runs) for name in names]
-    print_table(table)
+    contestants["kphys, own settings"] = own_settings
+    groups = {
+        task: {name: functools.partial(train, task=task) for name, train in contestants.items()} for task in given.only
+    }
+    runs = compare(groups, given, ("seconds", "CPU [s]", "peak MB"), "seconds")
+    if runs:
+        print()
+        print_table([["", "solved", "return", "±", "of every seed"], *seeds(runs)])
 
 
-def in_own_process(task: str, name: str, seed: int) -> dict[str, float]:
-    """Trains one agent."""
-    command = [sys.executable, sys.argv[0], "--contestant", name, "--task", task, "--seed", str(seed)]
-    figures = figures_of(command, f"{task}, {name}")
-    print(f"  {task}, {name}, seed {seed}: {figures}", file=sys.stderr, flush=True)
-    return figures
-
-
-def row(task: str, name: str, runs: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Gives a row; ratios are how many times faster than this one "kphys as rl-zoo" is, the median over seeds."""
-    returns = [run["return"] for run in runs[name]]
-    error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else math.nan
-    pairs = [*zip(runs[name], runs["kphys as rl-zoo"], strict=True)]
-    times = ("seconds", "CPU [s]")
-    solved = sum(value >= TASKS[task][1] for value in returns)
-    return [
-        f"{task}, {name}",
-        *(readable(statistics.median(run[time] for run in runs[name])) for time in times),
-        f"{solved} of {len(returns)}",
-        f"{statistics.mean(returns):.1f}",
-        f"{error:.1f}",
-        readable(statistics.median(run["peak MB"] for run in runs[name])),
-        *(f"{statistics.median(theirs[time] / ours[time] for theirs, ours in pairs):.2f}" for time in times),
-    ]
+def seeds(runs: Runs) -> list[list[str]]:
+    """Gives rows of how many seeds solved a task, and the mean return with its standard error."""
+    rows = []
+    for (task, name), figures in runs.items():
+        returns = [run[QUALITY] for run in figures]
+        error = statistics.stdev(returns) / math.sqrt(len(returns)) if len(returns) > 1 else math.nan
+        solved = sum(value >= TASKS[task][1] for value in returns)
+        every = ", ".join(f"{value:.1f}" for value in returns)
+        row = [f"{solved} of {len(returns)}", f"{statistics.mean(returns):.1f}", f"{error:.1f}", every]
+        rows.append([f"{task}, {name}", *row])
+    return rows
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from _compare import Clock, Figures, digits, print_table, readable
+from _compare import Clock, Figures, arguments, digits, print_table, readable
 
 import kphys
 from kphys.callbacks import GradientClipping
@@ -71,11 +71,7 @@ def cost(runs: dict[str, list[Figures]], way: str, column: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"repeats": 5, "epochs": 4, "samples": 6400, "batch-size": 32}.items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--only", nargs="+", choices=BUILDERS, default=BUILDERS, help="default: all")
-    given = parser.parse_args()
+    given = arguments(__doc__, repeats=5, only=BUILDERS, epochs=4, samples=6400, batch_size=32)
     table = [["", STEP, CPU, "cost", "by CPU"]]
     for family in given.only:
         table += rows(given, family)
