@@ -11,6 +11,7 @@ here and now. The table of ratios at the end is the README's.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -40,7 +41,14 @@ TASKS = {
     "dqn": (["dqn.py", "--only", "CartPole-v1"], None),
     "atari": (["atari.py"], None),
 }
-COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "peak MB")
+NEEDS = {"atari": "ale_py"}  # What a task cannot do without.
+# What a column is called, and the figures that it shows, the first of those that a task has.
+COLUMNS = {
+    "first epoch [s]": ("first epoch [s]",),
+    "epoch, or all [s]": ("epoch [s]", "seconds", "training [s]", "fit [s]"),
+    "samples, steps/s": (SPEED, "steps/s"),
+    "peak MB": ("peak MB",),
+}
 
 
 def main() -> None:
@@ -49,7 +57,9 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(TASKS)}; default all")
     parser.add_argument("--repeats", type=int, default=3, help="default 3")
     results_file = FOLDER / "results.json"
-    parser.add_argument("--json", type=pathlib.Path, default=results_file, help="file for the figures of every run")
+    parser.add_argument(
+        "--json", type=pathlib.Path, default=results_file, help="file for the figures of every run, written anew"
+    )
     given = parser.parse_args()
     unknown = set(given.tasks) - set(TASKS)
     if unknown:
@@ -57,6 +67,9 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine(), "tasks": {}}
     for task in given.tasks or TASKS:
         print(f"{task}:", file=sys.stderr, flush=True)
+        if task in NEEDS and not importlib.util.find_spec(NEEDS[task]):
+            print(f"  {NEEDS[task]} is not installed: left out.", file=sys.stderr)
+            continue
         results["tasks"][task] = {"matrix products [GFLOP/s]": product_rate(), **run(task, given.repeats)}
         given.json.write_text(json.dumps(results, indent=1, ensure_ascii=False))
     head = ["", *COLUMNS, "quality", "ratio", "of the machine"]
@@ -114,7 +127,7 @@ def rows(task: str, result: dict[str, Any]) -> list[list[str]]:
         for name, runs in contestants.items():
             share = first[0].get(FLOPS, float("nan")) * median(runs, SPEED) / 1e9 / result["matrix products [GFLOP/s]"]
             ratio = times_faster(first, runs, result["ratio of"])
-            cells = [readable(median(runs, column)) for column in COLUMNS]
+            cells = [readable(median(runs, *figures)) for figures in COLUMNS.values()]
             quality = readable(median(runs, *(name for name in (QUALITY, TASKS[task][1]) if name)))
             found.append([f"{task}: {group}, {name}", *cells, quality, f"{ratio:.2f}", readable(100 * share) + " %"])
     return found
@@ -135,7 +148,8 @@ def summary(tasks: dict[str, Any]) -> list[list[str]]:
         for task, result in tasks.items()
         for group, contestants in result["groups"].items()
     }
-    peers = list(dict.fromkeys(name for contestants, _ in groups.values() for name in [*contestants][1:]))
+    names = dict.fromkeys(name for contestants, _ in groups.values() for name in [*contestants][1:])
+    peers = [name for name in names if not name.startswith("kphys")]
     table = [["over", *groups]]
     for peer in peers:
         row = [peer]

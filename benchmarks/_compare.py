@@ -27,20 +27,26 @@ Groups = dict[str, dict[str, Contestant]]
 Runs = dict[tuple[str, str], list[Figures]]  # By group and contestant, one a repeat.
 
 SPEED = "samples/s"
-QUALITY = "quality"  # On digits that were not trained on.
+QUALITY = "quality"  # On digits that were not trained on, or of an agent's episodes.
 FLOPS = "FLOP a sample"
 TESTED = 45_000  # The first digit to test on.
 EPOCH_COLUMNS = ("first epoch [s]", "epoch [s]", SPEED, "CPU [s]", "peak MB")
 
 
-def arguments(doc: str, repeats: int = 3, only: Iterable[str] = (), **defaults: int) -> argparse.Namespace:
-    """Gives the command line's arguments: `--repeats`, an integer for each of `defaults`, `--only` some of `only`."""
+def arguments(
+    doc: str, repeats: int = 3, only: Iterable[str] = (), writes: bool = True, **defaults: int
+) -> argparse.Namespace:
+    """Gives the command line's arguments.
+
+    These are `--repeats`, an integer for each of `defaults`, `--only` some of `only`, and the file of what `writes`.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if only:
         parser.add_argument("--only", nargs="+", choices=tuple(only), default=tuple(only), help="default: all")
     for name, value in {"repeats": repeats, **defaults}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--json", type=pathlib.Path, help="file for the figures of every run")
+    if writes:
+        parser.add_argument("--json", type=pathlib.Path, help="file for the figures of every run")
     parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--repeat", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -104,8 +110,9 @@ def _rows(groups: Groups, runs: Runs, columns: list[str], ratio_of: str) -> list
 
 def times_faster(ours: list[Figures], theirs: list[Figures], ratio_of: str = SPEED) -> float:
     """Gives how many times faster `ours` are: the median of the ratios inside each repeat."""
+    speeds = ratio_of.endswith("/s")
     ratios = (our[ratio_of] / their[ratio_of] for our, their in zip(ours, theirs, strict=True))
-    return statistics.median(ratio if ratio_of == SPEED else 1 / ratio for ratio in ratios)
+    return statistics.median(ratio if speeds else 1 / ratio for ratio in ratios)
 
 
 def readable(value: float) -> str:

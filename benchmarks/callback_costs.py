@@ -50,7 +50,7 @@ CALLBACKS: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {
 
 def main() -> None:
     """Trains in all ways, in turn, and prints a table."""
-    given = arguments(__doc__, repeats=5, epochs=6, samples=3200, batch_size=32)
+    given = arguments(__doc__, repeats=5, epochs=6, samples=3200, batch_size=32, writes=False)
     images = digits(given.samples, (28, 28, 1))[0]
     flat = images.reshape(-1, 784), digits(given.samples, (784,))[1]
     perceptron = kphys.mlp_classifier(784, 10, hidden_units=(300, 100), seed=0)

@@ -75,8 +75,8 @@ TASKS = {
 PLAIN = {"double": False, "n_step": 1, "delta": 1.0, "hidden_units": (256, 256)}
 
 
-# What makes kphys' own settings of its defaults: here those of rl-zoo, with three rewards at once and a double network,
-# as the defaults have it, and a learning rate that falls linearly to this one.
+# Where the builder's defaults are not what we would take: here those of rl-zoo, but with a double network that sums up
+# three rewards, and a learning rate that falls linearly to this one.
 OWN = {"MountainCar-v0": {**TASKS["MountainCar-v0"][2], "delta": 1.0, "hidden_units": (256, 256)}}
 FINAL_RATES = {"MountainCar-v0": 4e-4}
 

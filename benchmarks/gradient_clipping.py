@@ -71,7 +71,7 @@ def cost(runs: dict[str, list[Figures]], way: str, column: str) -> str:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, repeats=5, only=BUILDERS, epochs=4, samples=6400, batch_size=32)
+    given = arguments(__doc__, repeats=5, only=BUILDERS, epochs=4, samples=6400, batch_size=32, writes=False)
     table = [["", STEP, CPU, "cost", "by CPU"]]
     for family in given.only:
         table += rows(given, family)

@@ -20,7 +20,7 @@ from kphys.models._optimizer_pair import Optimizer
 __all__ = ["DCGAN", "MinibatchStddev", "ModeCoverage", "dcgan", "gaussian_mode_coverage", "mode_coverage"]
 
 _SMALLEST = 4  # Pixels along the shorter axis of the smallest feature maps, as in Radford et al.
-Sizes = tuple[int, int]  # Height and width.
+Size = tuple[int, int]  # Height and width.
 
 
 def dcgan(
@@ -46,11 +46,13 @@ def dcgan(
     an odd number of pixels is rounded up, and the generator comes back to the odd one: 28, 14, 7, 4.
 
     Args:
-        image_shape: `(height, width, channels)`, such as `(28, 28, 1)`, `(32, 32, 3)` or `(64, 64, 3)`.
+        image_shape: `(height, width, channels)`, such as `(28, 28, 1)`, `(32, 32, 3)` or `(64, 64, 3)`; height and
+            width are at least 7 and, with an even `kernel_size`, at every halving both even or both odd.
         latent_dim: Number of dimensions of the code; 100 is usual.
         filters: Channels of each convolution of the discriminator; the generator has them in the opposite order.
-            `None`: 64, then each twice the one before, down to maps of at least 4 × 4: (64, 128, 256) for 28 × 28 and
-            32 × 32, (64, 128, 256, 512) for 64 × 64.
+            `None`: 64, then each twice the one before, down to maps of at least 4 × 4, or as far as the kernel goes:
+            (64, 128, 256) for 28 × 28 and 32 × 32, (64, 128, 256, 512) for 64 × 64. With few, images of 2 pixels a side
+            will do.
         kernel_size: Pixels along each axis of a convolution, at least 2. An even number, a multiple of the stride, has
             every pixel of an image touched as often as its neighbours: no pattern of a chessboard. The authors' code
             has 5, at one and a half times the cost.
@@ -68,7 +70,7 @@ def dcgan(
 
     Returns:
         A compiled `DCGAN`, a `keras.Model`. `fit(x)` takes images alone, `(samples, *image_shape)`, floating from 0 to
-        1 or uint8 from 0 to 255; 64 to 128 a batch are usual. It logs `generator_loss`, `discriminator_loss`,
+        1 or uint8 from 0 to 255; 32 to 128 a batch are usual. It logs `generator_loss`, `discriminator_loss`,
         `real_accuracy` and `fake_accuracy`. `sample(n, seed)` gives images as those that went in; `predict` makes them
         of codes, `(batch, latent_dim)`.
 
@@ -92,8 +94,8 @@ def dcgan(
     """
     image_shape = _parts.shape("image_shape", image_shape, (3,), "(height, width, channels)")
     latent_dim = _arguments.integer("latent_dim", latent_dim)
-    filters = _default_filters(image_shape) if filters is None else _arguments.integers("filters", filters)
     kernel_size = _arguments.integer("kernel_size", kernel_size, minimum=2)
+    filters = _default_filters(image_shape, kernel_size) if filters is None else _arguments.integers("filters", filters)
     if mode_collapse_guard is not None:
         _arguments.choice("mode_collapse_guard", mode_collapse_guard, GUARDS, also=", or None")
     sizes = _sizes(image_shape, filters, kernel_size)
@@ -117,39 +119,43 @@ def dcgan(
     return model
 
 
-def _default_filters(image_shape: tuple[int, ...]) -> tuple[int, ...]:
-    height, width, _ = image_shape
-    if min(height, width) < 2 * _SMALLEST - 1:
+def _default_filters(image_shape: tuple[int, ...], kernel_size: int) -> tuple[int, ...]:
+    size, fewest = image_shape[:2], 2 * _SMALLEST - 1
+    if min(size) < fewest:
         raise ValueError(
-            f"`image_shape` {image_shape} cannot be halved once: height and width must be at least "
-            f"{2 * _SMALLEST - 1}; pad the images, or give `filters`."
+            f"`image_shape` {image_shape} cannot be halved once: height and width must be at least {fewest}; pad the "
+            "images, or, from 2 pixels a side on, give `filters`."
         )
     halvings = 0
-    while min(height, width) >= 2 * _SMALLEST - 1:
-        (height, width), halvings = _half((height, width)), halvings + 1
+    while min(size) >= fewest and (halvings == 0 or _comes_back(size, kernel_size)):
+        size, halvings = _half(size), halvings + 1
     return tuple(64 * 2**index for index in range(halvings))
 
 
-def _half(size: Sizes) -> Sizes:
+def _comes_back(size: Size, kernel_size: int) -> bool:
+    """Says whether a transposed convolution leads to `size`: with an even kernel to both sides even, or both odd."""
+    return kernel_size % 2 == 1 or size[0] % 2 == size[1] % 2
+
+
+def _half(size: Size) -> Size:
     return -(-size[0] // 2), -(-size[1] // 2)
 
 
-def _sizes(image_shape: tuple[int, ...], filters: tuple[int, ...], kernel_size: int) -> list[Sizes]:
+def _sizes(image_shape: tuple[int, ...], filters: tuple[int, ...], kernel_size: int) -> list[Size]:
     """Gives the sizes of the maps from the image down to the smallest, one after every halving."""
     sizes = [image_shape[:2]]
     for _ in filters:
         if min(sizes[-1]) < 2:
             raise ValueError(
                 f"`image_shape` {image_shape} cannot be halved {len(filters)} times, once for each of `filters`: after "
-                f"{len(sizes) - 1} a side has one pixel; give fewer `filters`."
+                f"{len(sizes) - 1} a side has one pixel; give fewer `filters`, or pad the images."
             )
         sizes.append(_half(sizes[-1]))
-    # With an even kernel, Keras gives either twice the pixels along both axes or one less along both.
-    mixed = [size for size in sizes[:-1] if size[0] % 2 != size[1] % 2]
-    if mixed and kernel_size % 2 == 0:
+    mixed = [size for size in sizes[:-1] if not _comes_back(size, kernel_size)]
+    if mixed:
         raise ValueError(
-            f"`image_shape` {image_shape} leads to maps of {mixed[0]} pixels, one side odd and one even, which take "
-            f"an odd `kernel_size`, got {kernel_size}: give {kernel_size + 1}, or pad or crop the images."
+            f"`image_shape` {image_shape} leads to maps of {mixed[0]} pixels, one side odd and one even, which take an "
+            f"odd `kernel_size`, got {kernel_size}: give {kernel_size + 1}, fewer `filters`, or pad or crop the images."
         )
     return sizes
 
@@ -159,7 +165,7 @@ def _generator(
     latent_dim: int,
     filters: tuple[int, ...],
     kernel_size: int,
-    sizes: list[Sizes],
+    sizes: list[Size],
     seeds: _parts.Seeds,
 ) -> keras.Model:
     codes = keras.Input((latent_dim,), name="codes")
@@ -178,7 +184,7 @@ def _generator(
 
 
 def _doubling(
-    filters: int, kernel_size: int, size: Sizes, seeds: _parts.Seeds, **settings: Any
+    filters: int, kernel_size: int, size: Size, seeds: _parts.Seeds, **settings: Any
 ) -> keras.layers.Conv2DTranspose:
     """Gives the transposed convolution that leads to maps of `size`, twice the pixels or one less."""
     odd = [pixels % 2 for pixels in size]

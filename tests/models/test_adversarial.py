@@ -85,6 +85,7 @@ def state(model):
         ((64, 64, 3), (64, 128, 256, 512)),
         ((12, 20, 1), (64,)),
         ((7, 7, 1), (64,)),
+        ((28, 30, 1), (64,)),  # Halved again, an even kernel would not come back to (14, 15).
     ],
     ids=str,
 )
@@ -780,7 +781,8 @@ def test_trains_on_two_devices(tmp_path):
     [
         (lambda: dcgan((28, 28), 3), r"`image_shape` must be a tuple without the batch axis, \(height"),
         (lambda: dcgan((28, 0, 1), 3), r"`image_shape\[1\]` must be a positive integer, got 0"),
-        (lambda: dcgan((27, 28, 1), 3), r"maps of \(27, 28\) pixels, .* an odd `kernel_size`, got 4: give 5"),
+        (lambda: dcgan((27, 28, 1), 3), r"maps of \(27, 28\) pixels, .* an odd `kernel_size`, got 4: give 5, fewer"),
+        (lambda: dcgan((1, 28, 1), 3, filters=2), "cannot be halved 1 times.*: after 0 a side has one pixel; .* pad"),
         (lambda: dcgan((6, 28, 1), 3), "cannot be halved once: height and width must be at least 7"),
         (lambda: dcgan((28, 28, 1), 3, filters=[8] * 6), "cannot be halved 6 times.*: after 5 a side has one pixel"),
         (lambda: dcgan((28, 28, 1), 0), "`latent_dim` must be a positive integer, got 0"),
