@@ -158,15 +158,21 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def fit_keras(model: Any, x: Any, y: Any, given: argparse.Namespace, callbacks: Iterable[Any] = ()) -> Figures:
-    """Fits a compiled Keras model on arrays and gives the figures of its epochs."""
+def clocked(model: Any, data: tuple[Any, ...], given: argparse.Namespace, callbacks: Iterable[Any] = ()) -> Figures:
+    """Fits a compiled Keras model on the arrays of `data` and gives what its epochs take, `callbacks` included."""
     import keras
 
     clock = Clock()
-    # A hook of epochs only: one of batches would be called 1,400 times an epoch.
+    # A hook of epochs only: one of batches would be called 1,400 times an epoch. The last, so that the others count.
     callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=clock.mark)]
-    model.fit(x, y, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
-    figures = {**clock.figures(len(x)), FLOPS: flops_a_sample(model)}
+    model.fit(*data, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
+    return clock.figures(len(data[0]))
+
+
+def fit_keras(model: Any, x: Any, y: Any, given: argparse.Namespace, callbacks: Iterable[Any] = ()) -> Figures:
+    """Fits a compiled Keras model on arrays and gives the figures of its epochs."""
+    data = (x,) if y is None else (x, y)
+    figures = {**clocked(model, data, given, callbacks), FLOPS: flops_a_sample(model)}
     if y is None or len(y) != y.size:
         return figures
     x_test, y_test = digits(50_000, x.shape[1:], TESTED)

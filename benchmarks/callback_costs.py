@@ -14,11 +14,11 @@ import argparse
 import pathlib
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-from _compare import Clock, arguments, digits, print_table
+from _compare import arguments, clocked, digits, print_table
 
 import kphys
 from kphys import callbacks as ours
@@ -58,15 +58,12 @@ def main() -> None:
     costs: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for _ in range(given.repeats):
         bare = {model: seconds(given, model, data, []) for model, data in ((perceptron, flat), (mirror, (images,)))}
-        for name, pair in CALLBACKS.items():
+        for name, place, make in ways():
             model, data = (mirror, (images,)) if name == "ImageLogger" else (perceptron, flat)
-            for place, make in enumerate(pair):
-                if make is not None:
-                    with tempfile.TemporaryDirectory() as folder:
-                        callback = make(pathlib.Path(folder), images[:16])
-                        took = seconds(given, model, data, [callback])
-                    more = tuple(1e3 * (with_it - without) for with_it, without in zip(took, bare[model], strict=True))
-                    costs.setdefault((name, place), []).append(more)
+            with tempfile.TemporaryDirectory() as folder:
+                took = seconds(given, model, data, [make(pathlib.Path(folder), images[:16])])
+            more = tuple(1e3 * (with_it - without) for with_it, without in zip(took, bare[model], strict=True))
+            costs.setdefault((name, place), []).append(more)
     table = [["milliseconds an epoch", "kphys", "CPU", "Keras", "CPU"]]
     for name in CALLBACKS:
         found = [costs.get((name, place)) for place in range(2)]
@@ -75,13 +72,17 @@ def main() -> None:
     print_table(table)
 
 
+def ways() -> Iterator[tuple[str, int, Callable[..., Any]]]:
+    """Gives every callback's name, whether it is kphys' (0) or Keras' (1), and what makes it."""
+    for name, pair in CALLBACKS.items():
+        for place, make in enumerate(pair):
+            if make is not None:
+                yield name, place, make
+
+
 def seconds(given: argparse.Namespace, model: keras.Model, data: tuple[Any, ...], callbacks: list[Any]) -> list[float]:
     """Trains some epochs more and gives what one takes, by the clock and of processor time."""
-    clock = Clock()
-    # After the others: what they do at the end of an epoch is within it.
-    callbacks = [*callbacks, theirs.LambdaCallback(on_epoch_end=clock.mark)]
-    model.fit(*data, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
-    figures = clock.figures(given.samples)
+    figures = clocked(model, data, given, callbacks)
     return [figures[name] for name in SECONDS]
 
 

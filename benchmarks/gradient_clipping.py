@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from _compare import Clock, Figures, arguments, digits, print_table, readable
+from _compare import Figures, arguments, clocked, digits, print_table, readable
 
 import kphys
 from kphys.callbacks import GradientClipping
@@ -57,10 +57,7 @@ def rows(given: argparse.Namespace, family: str) -> Iterable[list[str]]:
 
 def steps(model: keras.Model, data: tuple[Any, Any], given: argparse.Namespace, callbacks: list[Any]) -> Figures:
     """Trains some epochs more and gives what a step takes."""
-    clock = Clock()
-    callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=clock.mark)]
-    model.fit(*data, batch_size=given.batch_size, epochs=given.epochs, verbose=0, callbacks=callbacks)
-    figures, number = clock.figures(given.samples), -(-given.samples // given.batch_size)
+    figures, number = clocked(model, data, given, callbacks), -(-given.samples // given.batch_size)
     return {STEP: 1e6 * figures["epoch [s]"] / number, CPU: 1e6 * figures["CPU [s]"] / number}
 
 
