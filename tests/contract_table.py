@@ -18,6 +18,7 @@ from agent_worlds import EPISODE, Film, Line
 from contract_kinds import BATCH, KINDS, STEPS, WORDS, Kind
 
 import kphys
+from kphys.models._calls import calls_of
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class Row:
     stochastic: bool = False
     every_check: bool = False  # In the suite a person runs; the other rows' longer checks are marked slow.
 
-    def build(self, seed: int | None = 3, *, xla: bool = True) -> keras.Model:
-        """Gives the model as the builder makes it, or without XLA, whose compilation takes most of a test's time."""
+    def build(self, seed: int | None = 3, *, xla: bool | None = None) -> keras.Model:
+        """Gives the model as the builder makes it, or with XLA from the first step on if it has any, or without."""
         arguments = [_new(value) for value in self.arguments]
         options = {name: _new(value) for name, value in self.options.items()}
         model = getattr(kphys, self.builder)(*arguments, seed=seed, **options)
-        if not xla:
-            model.jit_compile = False
+        if xla is not None:
+            calls_of(model).steps_worth_xla = None
+            model.jit_compile = xla and model.jit_compile
         return model
 
     @property

@@ -142,6 +142,35 @@ def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+THROUGH_XLA = (
+    "mlp_classifier",
+    "mlp_regressor",
+    "rnn_classifier",
+    "rnn_regressor",
+    "autoencoder",
+    "char_rnn",
+    "seq2seq",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in EVERYBODY else pytest.mark.slow)
+        for name, row in ROWS.items()
+        if row.every_check and not row.stochastic and row.builder in THROUGH_XLA
+    ],
+)
+def test_xla_trains_the_same_weights(name):
+    row = ROWS[name]
+    compiled, plain = (row.build(xla=xla) for xla in (True, False))
+    assert compiled.jit_compile
+    for model in (compiled, plain):
+        row.fit(model, batches=2, epochs=2)
+    for a, b in zip(compiled.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 CLIPPING = ("gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps")
 
 

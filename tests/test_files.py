@@ -380,6 +380,30 @@ def test_a_stock_model_comes_back_as_its_builder_gave_it(name, file):
         loaded.fit(row.inputs()[:0], verbose=0)
 
 
+@pytest.mark.parametrize(
+    "name", ["autoencoder[noise]", "vae[beta]", "dcgan[replay]", "char_rnn[dropout]", "seq2seq[gru]"]
+)
+def test_a_model_of_a_class_comes_back_with_as_many_batches_a_call(name, file):
+    model = ROWS[name].build()
+    model.save(file)
+    loaded = kphys.load_model(file)
+    assert loaded.steps_per_execution == model.steps_per_execution == 32
+    assert loaded.jit_compile == model.jit_compile
+    model.steps_per_execution = 5
+    model.save(file)
+    assert keras.saving.load_model(file).steps_per_execution == 5
+
+
+@pytest.mark.parametrize("name", ["mlp_classifier[dropout]", "vae[beta]"])
+def test_a_file_that_a_callback_on_batches_writes_holds_as_many_batches_a_call(name, file):
+    # Such a callback has `fit` take one batch a call; that is not what the next process shall do.
+    row = ROWS[name]
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: model.save(file))
+    model = row.build(xla=False)
+    row.fit(model, callbacks=[callback])
+    assert kphys.load_model(file).steps_per_execution == model.steps_per_execution == 32
+
+
 def test_metrics_that_keras_leaves_out_come_back(file):
     model = step_by_step(kphys.mlp_classifier(4, 3, **SMALL))
     model.save(file)

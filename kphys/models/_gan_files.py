@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from kphys.models._saved import KeepsState, with_parts
+from kphys.models._calls import choose, read_execution
+from kphys.models._saved import KeepsState, with_execution, with_parts, without_execution
 
 
 class SavedGAN(KeepsState):
@@ -44,8 +45,10 @@ class SavedGAN(KeepsState):
             "label_smoothing": self.label_smoothing,
             **self._execution_settings,
         }
-        return keras.saving.serialize_keras_object(settings)
+        return with_execution(self, keras.saving.serialize_keras_object(settings))
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` gave."""
+        config, execution = without_execution(config)
         self.compile(**keras.saving.deserialize_keras_object(config))
+        choose(self, read_execution(self, execution))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from kphys import _arguments
+from kphys.models._calls import saved_execution
 from kphys.models._heads import TASKS, Head
 
 _NAME = "kphys"
@@ -22,7 +23,7 @@ class Mark(NamedTuple):
 
     head: Head
     check_data: bool
-    steps_per_execution: int
+    execution: dict[str, Any]  # As `saved_execution` gives it.
     weighted_metrics: list[Any] | None
 
 
@@ -43,7 +44,7 @@ def mark(model: keras.Model, head: Head, check_data: bool) -> None:
             "sequences": head.sequences,
             "delta": head.delta,
             "check_data": check_data,
-            "steps_per_execution": model.steps_per_execution,
+            **saved_execution(model),
             "weighted_metrics": None if metrics == told_to_keras else metrics,
         }
         return {**keras_get_config(), _NAME: own}
@@ -63,5 +64,4 @@ def read_mark(config: dict[str, Any]) -> Mark | None:
         _arguments.flag("sequences", own["sequences"]),
         None if own["delta"] is None else _arguments.real("delta", own["delta"], positive=True),
     )
-    steps = _arguments.integer("steps_per_execution", own["steps_per_execution"])
-    return Mark(head, _arguments.flag("check_data", own["check_data"]), steps, own["weighted_metrics"])
+    return Mark(head, _arguments.flag("check_data", own["check_data"]), own, own["weighted_metrics"])

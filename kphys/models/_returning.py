@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from kphys.models._calls import choose, read_execution
 from kphys.models._marks import read_mark
 from kphys.models._texts import take_texts
 from kphys.models._training import equip, loss_name, put_random_state
@@ -25,8 +25,7 @@ def give_back(model: keras.Model, config: dict[str, Any]) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.TextVectorization):
             take_texts(model, layer, found.check_data)
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        model.steps_per_execution = found.steps_per_execution
+    choose(model, read_execution(model, found.execution))
     put_random_state(model)
 
 

@@ -11,6 +11,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models import _parts
+from kphys.models._calls import choose
 from kphys.models._coverage import ModeCoverage, gaussian_mode_coverage, mode_coverage
 from kphys.models._execution import execution
 from kphys.models._gan import DCGAN
@@ -112,10 +113,9 @@ def dcgan(
         seed=seeds(),
         name=_parts.model_name(name, "dcgan"),
     )
-    jit_compile, steps_per_execution = execution("convolutional")
-    model.compile(generator_optimizer, discriminator_optimizer, label_smoothing, jit_compile=jit_compile)
-    # Not through `compile`, as everywhere in this house.
-    model.steps_per_execution = steps_per_execution
+    settings = execution("convolutional")
+    model.compile(generator_optimizer, discriminator_optimizer, label_smoothing, jit_compile=settings.jit_compile)
+    choose(model, settings)
     return model
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kphys import cnn_classifier, cnn_regressor, mlp_classifier, mlp_regressor, rnn_classifier, rnn_regressor
 from kphys.models import _execution
-from kphys.models._training import _acts_on_batches
+from kphys.models._calls import _acts_on_batches, calls_of
 
 BATCHES = 40  # More than one call takes, and a last one that is not full.
 SAMPLES = 4 * (BATCHES - 1) + 1
@@ -230,14 +230,14 @@ def test_callbacks_that_count_test_batches_see_each():
 # === predict ===
 
 
-def test_predict_is_the_model_itself_for_every_number_of_samples(caplog):
+def test_predict_is_the_model_itself_for_every_number_of_samples():
     model = small()
     x, _ = data(number=70)
     for number in (1, 2, 31, 32, 33, 64, 70):
         predicted = model.predict(x[:number], verbose=0)
         np.testing.assert_allclose(predicted, model(x[:number]), rtol=1e-5, atol=1e-6)
-    assert model.predict_function.experimental_get_tracing_count() <= 2
-    assert "retracing" not in caplog.text
+    (_, _, predict_function) = calls_of(model).traced[1, False]
+    assert predict_function.experimental_get_tracing_count() <= 2
     assert model.steps_per_execution == 32
 
 
@@ -255,8 +255,11 @@ def test_predict_takes_batches_that_fit_into_memory_where_nobody_asks(build, bat
     model = build()
     shape = [steps or 5 for steps in model.input_shape[1:]]
     sizes = []
-    model.predict_function = lambda batches: sizes.append(len(batches[0])) or np.zeros((sizes[-1], 1))
-    model.make_predict_function = lambda: None
+
+    def make_predict_function():
+        model.predict_function = lambda batches: sizes.append(len(batches[0])) or np.zeros((sizes[-1], 1))
+
+    model.make_predict_function = make_predict_function
     many, few = np.zeros((batch_size + 1, *shape), "float32"), np.zeros((70, *shape), "float32")
     model.predict(many, verbose=0)
     assert sizes == [batch_size, 1]

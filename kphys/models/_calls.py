@@ -1,0 +1,224 @@
+"""How a call of `fit`, `evaluate` or `predict` runs: how many batches at a time, and through XLA or not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kphys import _arguments
+from kphys.models._execution import REPLICATED, Execution, on_replicas
+from kphys.models._replicas import no_sums_over_one_replica
+
+# Of a traced model, with the numbers and choices at that time baked in.
+_TRACED = ("train_function", "test_function", "predict_function")
+
+
+class Calls:
+    """What the house remembers of one model: an object of its own, which Keras and TensorFlow do not look into."""
+
+    def __init__(self) -> None:
+        self.compiled: Any = None  # Keras' record of the `compile` that the builder's choices belong to.
+        self.steps_worth_xla: int | None = None
+        self.uses_xla = False  # Since some `fit`; its code is there already.
+        self.usual_steps: int | None = None  # While a call takes other numbers of batches.
+        self.traced: dict[tuple[int, bool], tuple[Any, ...]] = {}
+
+
+def calls_of(model: keras.Model) -> Calls:
+    """Gives what is remembered of `model`."""
+    if not hasattr(model, "_calls"):
+        model._calls = Calls()
+    return model._calls
+
+
+def choose(model: keras.Model, execution: Execution) -> None:
+    """Has `model`, compiled just now, run as its builder chose, as far as that works here."""
+    if on_replicas():
+        execution = REPLICATED
+        model.jit_compile = REPLICATED.jit_compile
+    # Not through `compile`, which would save it: Keras' `predict` unrolls that many batches into one graph, ten times
+    # slower at the first call. Here it runs one batch a call; a loaded model does so too.
+    model.steps_per_execution = execution.steps_per_execution
+    calls = calls_of(model)
+    calls.compiled, calls.steps_worth_xla = model._compile_config, execution.steps_worth_xla
+
+
+def saved_execution(model: keras.Model) -> dict[str, int | None]:
+    """Gives for a file how `model` runs where nothing else is asked for; of XLA Keras tells the file."""
+    steps = calls_of(model).usual_steps or model.steps_per_execution
+    return {"steps_per_execution": steps, "steps_worth_xla": _steps_worth_xla(model)}
+
+
+def read_execution(model: keras.Model, saved: dict[str, Any]) -> Execution:
+    """Gives what `saved_execution` gave, for the loaded `model`."""
+    worth = saved.get("steps_worth_xla")  # Older files have none.
+    return Execution(
+        model.jit_compile,
+        _arguments.integer("steps_per_execution", saved.get("steps_per_execution", 1)),
+        None if worth is None else _arguments.integer("steps_worth_xla", worth),
+    )
+
+
+def _steps_worth_xla(model: keras.Model) -> int | None:
+    """Gives the builder's choice unless somebody has compiled `model` anew."""
+    calls = calls_of(model)
+    return calls.steps_worth_xla if calls.compiled is getattr(model, "_compile_config", None) else None
+
+
+def runs_as_asked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `fit` or `evaluate` with no more batches a call than its arguments allow, and with XLA where it pays.
+
+    Callbacks that act on batches are called after each, as Keras promises. And as a call of several batches takes that
+    many from a data set whether asked for or not, numbers of steps must be multiples of it.
+    """
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "_use_cached_eval_dataset" in kwargs:  # In a `fit`, as that runs.
+            return method(*args, **kwargs)
+        arguments = signature.bind(*args, **kwargs).arguments
+        asked = (arguments.get(name) for name in ("steps_per_epoch", "validation_steps", "steps"))
+        steps = math.gcd(model.steps_per_execution, *(number for number in asked if number is not None))
+        if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
+            steps = 1
+        xla = bool(model.jit_compile)
+        if xla and not calls_of(model).uses_xla:
+            xla = calls_of(model).uses_xla = _pays(model, _batches(arguments), model.optimizer)
+        with _running(model, steps, xla), no_sums_over_one_replica(model):
+            return method(*args, **kwargs)
+
+    return run
+
+
+def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `predict`, one batch a call, as large as serves where nobody asks for a size or looks at batches."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        xla = bool(model.jit_compile) and _pays(model, _batches(given.arguments))
+        free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
+        if free and isinstance(given.arguments.get("x"), np.ndarray):
+            given.arguments["batch_size"] = _prediction_batch(model)
+        with _running(model, 1, xla):
+            return method(*given.args, **given.kwargs)
+
+    return run
+
+
+@contextlib.contextmanager
+def _running(model: keras.Model, steps: int, xla: bool) -> Iterator[None]:
+    """Has `model` run in this way, with what was traced for it before; afterwards it is as it was."""
+    calls, config = calls_of(model), getattr(model, "_compile_config", None)
+    usual = model.steps_per_execution, bool(model.jit_compile)
+    if usual == (steps, xla):
+        yield
+        return
+    outermost = calls.usual_steps is None
+    if outermost:
+        calls.usual_steps = usual[0]
+    _switch(model, usual, (steps, xla))
+    try:
+        yield
+    finally:
+        if outermost:
+            calls.usual_steps = None
+        if getattr(model, "_compile_config", None) is config:
+            _switch(model, (steps, xla), usual)
+        else:  # Compiled by a callback: nothing that was traced holds any more.
+            calls.traced.clear()
+
+
+def _switch(model: keras.Model, present: tuple[int, bool], wanted: tuple[int, bool]) -> None:
+    traced = calls_of(model).traced
+    traced[present] = tuple(getattr(model, name) for name in _TRACED)
+    for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
+        setattr(model, name, function)
+    model.steps_per_execution, model.jit_compile = wanted
+
+
+# === Whether XLA pays ===
+
+
+def _pays(model: keras.Model, batches: float, optimizer: keras.optimizers.Optimizer | None = None) -> bool:
+    """Says whether so many batches, after those of `optimizer`, take longer without XLA than XLA takes to compile."""
+    worth = _steps_worth_xla(model)
+    return worth is None or batches + (int(optimizer.iterations.numpy()) if optimizer else 0) >= worth
+
+
+def _batches(arguments: dict[str, Any]) -> float:
+    """Gives how many batches a call of `fit`, `evaluate` or `predict` runs through; infinitely many if nobody knows."""
+    asked = arguments.get("steps_per_epoch") or arguments.get("steps")
+    try:
+        epochs = arguments.get("epochs", 1) - arguments.get("initial_epoch", 0)
+        return epochs * (asked or _batches_of(arguments.get("x"), arguments.get("batch_size") or 32))
+    except TypeError:  # Keras will say what is wrong with these numbers.
+        return math.inf
+
+
+def _batches_of(x: Any, batch_size: int) -> float:
+    if isinstance(x, keras.utils.PyDataset):
+        return math.inf if x.num_batches is None else x.num_batches
+    if hasattr(x, "cardinality"):  # A data set of TensorFlow's; negative: endless, or unknown.
+        batches = int(x.cardinality())
+        return math.inf if batches < 0 else batches
+    shapes = [leaf.shape for leaf in keras.tree.flatten(x) if getattr(leaf, "shape", None)]
+    return math.ceil(shapes[0][0] / batch_size) if shapes else math.inf
+
+
+# === Callbacks that act on batches ===
+
+# These have batch hooks, and do nothing of their own in them while this attribute is "epoch".
+_FREQUENCY = {
+    keras.callbacks.TensorBoard: "update_freq",
+    keras.callbacks.ModelCheckpoint: "save_freq",
+    keras.callbacks.BackupAndRestore: "save_freq",
+}
+_BATCH_HOOKS = [f"on_{phase}batch_{moment}" for phase in ("", "train_", "test_") for moment in ("begin", "end")]
+
+
+def _flat(callbacks: Any) -> list[Any]:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    return keras.tree.flatten(callbacks)
+
+
+def _acts_on_batches(callback: Any) -> bool:
+    if getattr(callback, "batches_may_share_a_call", False):
+        return False
+    frequency = _FREQUENCY.get(type(callback))
+    idle = frequency is not None and getattr(callback, frequency) == "epoch"
+    if type(callback) is keras.callbacks.ProgbarLogger or (idle and not getattr(callback, "_should_trace", False)):
+        return False
+    base = keras.callbacks.Callback
+    return isinstance(callback, base) and any(
+        getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in _BATCH_HOOKS
+    )
+
+
+# === How large the batches of `predict` are ===
+
+# A million rows of a small perceptron take a thirtieth of the time that they do in batches of 32.
+_LARGEST_BATCH = 4096
+_BYTES_A_LAYER = 2**26  # Of one layer's output: bounds the memory.
+
+
+def _prediction_batch(model: keras.Model) -> int | None:
+    """Gives the samples a batch whose largest layer is within bounds, or `None`, which leaves the choice to Keras."""
+    if not hasattr(model, "operations"):  # A class of ours, which may draw random numbers by the batch.
+        return None
+    layers = model._flatten_layers(include_self=False)
+    shapes = [tensor.shape for layer in layers for node in layer._inbound_nodes for tensor in node.outputs]
+    if any(shape[0] is not None or None in shape[1:] for shape in shapes):
+        return None
+    largest = max(4 * math.prod(shape[1:]) for shape in shapes)
+    return min(max(32, _BYTES_A_LAYER // largest), _LARGEST_BATCH)
