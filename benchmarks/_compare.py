@@ -169,6 +169,15 @@ def clocked(model: Any, data: tuple[Any, ...], given: argparse.Namespace, callba
     return clock.figures(len(data[0]))
 
 
+def through_xla(model: Any, xla: bool) -> Any:
+    """Gives a builder's `model` with XLA from the first step on if it has any, or never, however short training is."""
+    from kphys.models._calls import calls_of
+
+    calls_of(model).steps_worth_xla = None
+    model.jit_compile = xla and model.jit_compile
+    return model
+
+
 def fit_keras(model: Any, x: Any, y: Any, given: argparse.Namespace, callbacks: Iterable[Any] = ()) -> Figures:
     """Fits a compiled Keras model on arrays and gives the figures of its epochs."""
     data = (x,) if y is None else (x, y)

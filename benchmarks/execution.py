@@ -2,10 +2,11 @@
 
     python benchmarks/execution.py [--repeats 3] [--epochs 3] [--samples 6400]
 
-On images of MNIST's shape: bfloat16 (Keras' policy "mixed_bfloat16"), one thread in place of one a core for the inside
-of an operation, one operation at a time, and for a recurrent network its loop over time written out. "answers": images
-a second by `predict` of a network with batch normalization, and with the normalization folded into the kernels before
-it, which `fast_call` and `predict` could do. The ratio is how many times faster what the builder gives is.
+On images of MNIST's shape, through XLA from the first step on as in a long training: without it; bfloat16 (Keras'
+policy "mixed_bfloat16"); one thread in place of one a core for the inside of an operation; one operation at a time; and
+for a recurrent network its loop over time written out. "answers": images a second by `predict` of a network with batch
+normalization, and with the normalization folded into the kernels before it, which `fast_call` and `predict` could do.
+The ratio is how many times faster what a long training has is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from typing import Any
 
 import numpy as np
-from _compare import QUALITY, SPEED, Figures, Groups, arguments, compare, digits, fit_keras
+from _compare import QUALITY, SPEED, Figures, Groups, arguments, compare, digits, fit_keras, through_xla
 
 FAMILIES: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
     "MLP, batches of 32": ("mlp_classifier", (784,), 32, {"hidden_units": (300, 100)}),
@@ -37,7 +38,7 @@ def trained(given: argparse.Namespace, family: str, **settings: Any) -> Figures:
     tf.config.threading.set_inter_op_parallelism_threads(settings.get("beside", 0))
     keras.config.set_dtype_policy(settings.get("policy", "float32"))
     builder, shape, given.batch_size, options = FAMILIES[family]
-    model = getattr(kphys, builder)(shape, 10, **options)
+    model = through_xla(getattr(kphys, builder)(shape, 10, **options), settings.get("xla", True))
     for layer in model.layers:
         if settings.get("unroll") and hasattr(layer, "unroll"):
             layer.unroll = True
@@ -85,6 +86,7 @@ def groups() -> Groups:
     """Gives all contestants."""
     ways: dict[str, dict[str, Any]] = {
         "as built": {},
+        "no XLA": {"xla": False},
         "bfloat16": {"policy": "mixed_bfloat16"},
         "one thread": {"inside": 1},
         "one operation at a time": {"beside": 1},

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from _compare import Figures, arguments, clocked, digits, print_table, readable
+from _compare import Figures, arguments, clocked, digits, print_table, readable, through_xla
 
 import kphys
 from kphys.callbacks import GradientClipping
@@ -42,7 +42,10 @@ def rows(given: argparse.Namespace, family: str) -> Iterable[list[str]]:
     builder, shape, options = BUILDERS[family]
     data = digits(given.samples, shape)
     models = {
-        way: getattr(kphys, builder)(shape, 10, optimizer=keras.optimizers.Adam(**own), seed=0, **options)
+        # Through XLA from the start, as in a long training: its sums are the slow ones.
+        way: through_xla(
+            getattr(kphys, builder)(shape, 10, optimizer=keras.optimizers.Adam(**own), seed=0, **options), True
+        )
         for way, (_, own) in WAYS.items()
     }
     runs: dict[str, list[Figures]] = {way: [] for way in WAYS}

@@ -3,10 +3,11 @@
     python benchmarks/many_fits.py [--fits 1000] [--only NAME]
 
 "new models" builds a small network and trains it three epochs, again and again, as a scan of settings does: as kphys
-builds it, with `jit_compile=False`, and then with the memory given back after each: Python's cycles collected, and the
-free pages of C's heap. "one model" trains the same one. Each has a process of its own. TensorFlow never frees XLA's
-code: beyond hundreds of new models kphys compiles the next ones without XLA, and the table says from which on
-(`kphys/models/_execution.py`). The slopes are those of straight lines through the second half of the fits.
+builds it, which for so short a training is without XLA; and with the memory given back after each: Python's cycles
+collected, and the free pages of C's heap. "new models through XLA" are what long trainings are: TensorFlow never frees
+XLA's code, and beyond hundreds of models kphys compiles the next ones without, and the table says from which on
+(`kphys/models/_execution.py`). "one model" trains the same one; "Keras by hand" builds the same network without kphys.
+Each has a process of its own. The slopes are those of straight lines through the second half of the fits.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from _compare import print_table
+from _compare import print_table, through_xla
 
 import kphys
+from kphys.models._calls import calls_of
 
 MARKS = (1, 100, 250, 500, 1000)
 NEIGHBOURS = 10  # The seconds of a fit are the median of so many.
@@ -42,11 +44,16 @@ class Fit(NamedTuple):
     xla: bool
 
 
-def build(xla: bool = True) -> keras.Model:
+def build() -> keras.Model:
     """Gives a small classifier."""
-    model = kphys.mlp_classifier(8, 2, hidden_units=(16, 16), seed=0)
-    if not xla:
-        model.jit_compile = False
+    return kphys.mlp_classifier(8, 2, hidden_units=(16, 16), seed=0)
+
+
+def by_hand() -> keras.Model:
+    """Gives the same network as Keras' documentation makes it."""
+    layers = [keras.layers.Dense(16, activation="relu"), keras.layers.Dense(16, activation="relu")]
+    model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy", "auc"])
     return model
 
 
@@ -55,7 +62,9 @@ def models(name: str) -> Callable[[], keras.Model]:
     if name == "one model":
         model = build()
         return lambda: model
-    return build if name == "new models" else lambda: build(xla=False)
+    if name == "Keras by hand":
+        return by_hand
+    return (lambda: through_xla(build(), True)) if name.endswith("through XLA") else build
 
 
 def give_back() -> None:
@@ -77,7 +86,7 @@ def measure(name: str, number: int) -> list[Fit]:
         if name.endswith("given back"):
             give_back()
         seconds = time.perf_counter() - start
-        fits.append(Fit(seconds, _megabytes(), _mappings(), bool(model.jit_compile)))
+        fits.append(Fit(seconds, _megabytes(), _mappings(), calls_of(model).uses_xla))
         if len(fits) in MARKS:
             print(f"  {name}, fit {len(fits)}: {fits[-1]}", file=sys.stderr, flush=True)
     return fits
@@ -110,7 +119,7 @@ def report(name: str, fits: list[Fit]) -> None:
 
 
 if __name__ == "__main__":
-    names = ("new models", "new models without XLA", "new models without XLA, given back", "one model")
+    names = ("new models", "new models, given back", "new models through XLA", "one model", "Keras by hand")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fits", type=int, default=1000, help="default 1000")
     parser.add_argument("--only", choices=names, help="default: all, each in a process of its own")
