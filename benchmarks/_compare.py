@@ -169,12 +169,13 @@ def clocked(model: Any, data: tuple[Any, ...], given: argparse.Namespace, callba
     return clock.figures(len(data[0]))
 
 
-def through_xla(model: Any, xla: bool) -> Any:
-    """Gives a builder's `model` with XLA from the first step on if it has any, or never, however short training is."""
+def as_if_long(model: Any, xla: bool | None = None) -> Any:
+    """Gives a builder's `model` as a long training has it from the first step on, or with XLA, or without."""
     from kphys.models._calls import calls_of
 
     calls_of(model).steps_worth_xla = None
-    model.jit_compile = xla and model.jit_compile
+    if xla is not None:
+        model.jit_compile = xla
     return model
 
 

@@ -3,9 +3,8 @@
     python benchmarks/autoencoders.py [--repeats 3] [--epochs 4] [--samples 25600] [--batch-size 32]
     python benchmarks/autoencoders.py --memory 50
 
-Three networks, each as kphys' builder gives it, and without XLA; as Keras written by hand with its defaults; in PyTorch
-with everything in memory, shuffled indices and the fused Adam. The ratio is how many times faster kphys trains than the
-row.
+Three networks, each as kphys' builder gives it; as Keras written by hand with its defaults; in PyTorch with everything
+in memory, shuffled indices and the fused Adam. The ratio is how many times faster kphys trains than the row.
 
 | group | network | goal over Keras, PyTorch |
 | --- | --- | --- |
@@ -26,18 +25,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from _compare import (
-    EPOCH_COLUMNS,
-    Clock,
-    Figures,
-    arguments,
-    compare,
-    digits,
-    fit_keras,
-    print_table,
-    through_xla,
-    with_torch,
-)
+from _compare import EPOCH_COLUMNS, Clock, Figures, arguments, compare, digits, fit_keras, print_table, with_torch
 
 CODES = {"dense": 30, "variational": 40}
 HIDDEN = {"dense": 100, "variational": 400}
@@ -53,11 +41,6 @@ def images(group: str, given: argparse.Namespace, channels_first: bool = False) 
 def kphys(group: str, given: argparse.Namespace) -> Figures:
     """Trains what the builder gives."""
     return fit_keras(built(group), images(group, given), None, given)
-
-
-def without_xla(group: str, given: argparse.Namespace) -> Figures:
-    """Trains the same as a short `fit` does."""
-    return fit_keras(through_xla(built(group), False), images(group, given), None, given)
 
 
 def built(group: str) -> Any:
@@ -261,6 +244,5 @@ if __name__ == "__main__":
     if given.memory:
         print_memory(given.memory)
     else:
-        everyone = {"kphys": kphys, "kphys, no XLA": without_xla, "Keras by hand": by_hand}
-        everyone = with_torch(everyone, PyTorch=torch_loop)
+        everyone = with_torch({"kphys": kphys, "Keras by hand": by_hand}, PyTorch=torch_loop)
         compare(groups(everyone.items()), given, EPOCH_COLUMNS)

@@ -2,7 +2,7 @@
 
     python benchmarks/execution.py [--repeats 3] [--epochs 3] [--samples 6400]
 
-On images of MNIST's shape, through XLA from the first step on as in a long training: without it; bfloat16 (Keras'
+On images of MNIST's shape, as in a long training from the first step on: with XLA and without; bfloat16 (Keras'
 policy "mixed_bfloat16"); one thread in place of one a core for the inside of an operation; one operation at a time; and
 for a recurrent network its loop over time written out. "answers": images a second by `predict` of a network with batch
 normalization, and with the normalization folded into the kernels before it, which `fast_call` and `predict` could do.
@@ -17,13 +17,15 @@ import time
 from typing import Any
 
 import numpy as np
-from _compare import QUALITY, SPEED, Figures, Groups, arguments, compare, digits, fit_keras, through_xla
+from _compare import QUALITY, SPEED, Figures, Groups, arguments, as_if_long, compare, digits, fit_keras
 
 FAMILIES: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
     "MLP, batches of 32": ("mlp_classifier", (784,), 32, {"hidden_units": (300, 100)}),
     "MLP, batches of 512": ("mlp_classifier", (784,), 512, {"hidden_units": (300, 100)}),
     "CNN": ("cnn_classifier", (28, 28, 1), 32, {"filters": (32, 64), "hidden_units": 128}),
     "LSTM": ("rnn_classifier", (28, 28), 32, {"units": 64}),
+    "autoencoder": ("autoencoder", (784,), 32, {"hidden_units": 100}),
+    "VAE": ("vae", (784,), 32, {"hidden_units": 400}),
 }
 
 
@@ -38,11 +40,12 @@ def trained(given: argparse.Namespace, family: str, **settings: Any) -> Figures:
     tf.config.threading.set_inter_op_parallelism_threads(settings.get("beside", 0))
     keras.config.set_dtype_policy(settings.get("policy", "float32"))
     builder, shape, given.batch_size, options = FAMILIES[family]
-    model = through_xla(getattr(kphys, builder)(shape, 10, **options), settings.get("xla", True))
+    model = as_if_long(getattr(kphys, builder)(shape, 10, **options), settings.get("xla"))
     for layer in model.layers:
         if settings.get("unroll") and hasattr(layer, "unroll"):
             layer.unroll = True
-    return fit_keras(model, *digits(given.samples, shape), given)
+    x, y = digits(given.samples, shape)
+    return fit_keras(model, x, y if builder.endswith("classifier") else None, given)
 
 
 def answers(given: argparse.Namespace, folded: bool) -> Figures:
@@ -86,6 +89,7 @@ def groups() -> Groups:
     """Gives all contestants."""
     ways: dict[str, dict[str, Any]] = {
         "as built": {},
+        "XLA": {"xla": True},
         "no XLA": {"xla": False},
         "bfloat16": {"policy": "mixed_bfloat16"},
         "one thread": {"inside": 1},

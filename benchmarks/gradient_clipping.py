@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-from _compare import Figures, arguments, clocked, digits, print_table, readable, through_xla
+from _compare import Figures, arguments, as_if_long, clocked, digits, print_table, readable
 
 import kphys
 from kphys.callbacks import GradientClipping
@@ -43,9 +43,7 @@ def rows(given: argparse.Namespace, family: str) -> Iterable[list[str]]:
     data = digits(given.samples, shape)
     models = {
         # Through XLA from the start, as in a long training: its sums are the slow ones.
-        way: through_xla(
-            getattr(kphys, builder)(shape, 10, optimizer=keras.optimizers.Adam(**own), seed=0, **options), True
-        )
+        way: as_if_long(getattr(kphys, builder)(shape, 10, optimizer=keras.optimizers.Adam(**own), seed=0, **options))
         for way, (_, own) in WAYS.items()
     }
     runs: dict[str, list[Figures]] = {way: [] for way in WAYS}

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from _compare import print_table, through_xla
+from _compare import as_if_long, print_table
 
 import kphys
 from kphys.models._calls import calls_of
@@ -64,7 +64,7 @@ def models(name: str) -> Callable[[], keras.Model]:
         return lambda: model
     if name == "Keras by hand":
         return by_hand
-    return (lambda: through_xla(build(), True)) if name.endswith("through XLA") else build
+    return (lambda: as_if_long(build())) if name.endswith("through XLA") else build
 
 
 def give_back() -> None:

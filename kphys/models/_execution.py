@@ -26,14 +26,17 @@ class Execution(NamedTuple):
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it.
 #   of any length  without XLA, which would compile anew for every length that it meets.
 # XLA takes 1 to 4 seconds to compile, and saves 0.4 to 1.5 ms a step of dense, 3 to 10 of recurrent layers.
-# Autoencoders, variational ones too, take the row of the layers that they are made of.
+# Autoencoders take the row of the layers that they are made of, but
+#   dense variational  32 steps 2.2, both 2.0: large products take the time, and XLA a fifth more memory.
 # On a GPU nothing has been measured yet: Keras' own choice of XLA, which keeps cuDNN's recurrent kernels.
 _SETTINGS = {
     ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=2000),
+    ("dense variational", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=500),
     ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
+    ("dense variational", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("convolutional", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("recurrent of any length", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),

@@ -95,7 +95,7 @@ def vae(
     return _finished(
         encoder,
         keras.Model(codes, outputs, name="decoder"),
-        "dense",
+        "dense variational",
         optimizer,
         learning_rate,
         beta=beta,
