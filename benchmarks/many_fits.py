@@ -3,18 +3,17 @@
     python benchmarks/many_fits.py [--fits 1000] [--only NAME]
 
 "new models" builds a small network and trains it three epochs, again and again, as a scan of settings does: as kphys
-builds it, which for so short a training is without XLA; and with the memory given back after each: Python's cycles
-collected, and the free pages of C's heap. "new models through XLA" are what long trainings are: TensorFlow never frees
-XLA's code, and beyond hundreds of models kphys compiles the next ones without, and the table says from which on
-(`kphys/models/_execution.py`). "one model" trains the same one; "Keras by hand" builds the same network without kphys.
-Each has a process of its own. The slopes are those of straight lines through the second half of the fits.
+builds it, which for so short a training is without XLA; "cleared" calls `keras.backend.clear_session()` after each,
+without which TensorFlow's caches keep a part of what was traced. "new models through XLA" are what long trainings are:
+TensorFlow never frees XLA's code, and beyond hundreds of models kphys compiles the next ones without, and the table
+says from which on (`kphys/models/_execution.py`). "one model" trains the same one; "Keras by hand" builds the same
+network without kphys. Each has a process of its own. The slopes are those of straight lines through the second half of
+the fits.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import os
 import statistics
 import subprocess
@@ -67,12 +66,6 @@ def models(name: str) -> Callable[[], keras.Model]:
     return (lambda: as_if_long(build())) if name.endswith("through XLA") else build
 
 
-def give_back() -> None:
-    """Gives memory that is free back to the system: what Python found no time for, and what C keeps for itself."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 def measure(name: str, number: int) -> list[Fit]:
     """Trains `number` times."""
     generator = np.random.default_rng(0)
@@ -83,8 +76,8 @@ def measure(name: str, number: int) -> list[Fit]:
         start = time.perf_counter()
         model = following()
         model.fit(x, y, epochs=3, verbose=0)
-        if name.endswith("given back"):
-            give_back()
+        if name.endswith("cleared"):
+            keras.backend.clear_session()
         seconds = time.perf_counter() - start
         fits.append(Fit(seconds, _megabytes(), _mappings(), calls_of(model).uses_xla))
         if len(fits) in MARKS:
@@ -119,7 +112,7 @@ def report(name: str, fits: list[Fit]) -> None:
 
 
 if __name__ == "__main__":
-    names = ("new models", "new models, given back", "new models through XLA", "one model", "Keras by hand")
+    names = ("new models", "new models, cleared", "new models through XLA", "one model", "Keras by hand")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fits", type=int, default=1000, help="default 1000")
     parser.add_argument("--only", choices=names, help="default: all, each in a process of its own")

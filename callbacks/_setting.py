@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 # What changes neither the network nor what it is trained on: names, execution, how far an interrupted run had come.
-_DROPPED = ("name", "seed", "module", "registered_name", "build_config", "shared_object_id", "config_error")
-_EXECUTION = ("jit_compile", "run_eagerly", "steps_per_execution")
+_DROPPED = (
+    *("name", "seed", "module", "registered_name", "build_config", "shared_object_id", "config_error"),
+    *("jit_compile", "run_eagerly", "steps_per_execution", "steps_worth_xla"),
+)
 _PROGRESS = ("verbose", "initial_epoch", "callbacks")
 _WATCHERS = ("BackupAndRestore", "CSVLogger", "ImageLogger", "ModelCheckpoint", "RemoteMonitor", "TensorBoard")
 _PLACES = ("path", "dir", "folder", "file")
@@ -24,7 +26,7 @@ def setting(defined: dict[str, Any]) -> dict[str, Any]:
     sections = {
         "model": {"class_name": model["class_name"], "config": model["config"]},
         **defined["optimizers"],
-        "compile": {name: value for name, value in defined["compile"].items() if name not in _EXECUTION},
+        "compile": defined["compile"],
         "fit": {name: value for name, value in fit.items() if name not in _PROGRESS},
     }
     if model["config"] is None:

@@ -45,7 +45,8 @@ def load_model(path: str | os.PathLike[str], compile: bool = True) -> keras.Mode
     Any `.keras` file will do whose classes are Keras', kphys' or registered with
     `keras.saving.register_keras_serializable`. A model of a builder comes back as the builder gave it, with the check
     of the arrays, many batches in one call, all metrics, and dropout where it was: training goes on as if it had not
-    stopped. `keras.saving.load_model` gives the plain Keras model.
+    stopped. (Saved on several replicas it has one batch a call, as there.) `keras.saving.load_model` gives the plain
+    Keras model.
 
     Args:
         path: The file, which `model.save`, or a checkpoint, has written.

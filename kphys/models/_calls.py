@@ -29,6 +29,7 @@ class Calls:
         self.uses_xla = False  # Since some `fit`; its code is there already.
         self.usual_steps: int | None = None  # While a call takes other numbers of batches.
         self.traced: dict[tuple[int, bool], tuple[Any, ...]] = {}
+        self.traced_for: Any = None  # Keras' record of the `compile` that these were traced for.
 
 
 def calls_of(model: keras.Model) -> Calls:
@@ -72,26 +73,29 @@ def _steps_worth_xla(model: keras.Model) -> int | None:
     return calls.steps_worth_xla if calls.compiled is getattr(model, "_compile_config", None) else None
 
 
-def runs_as_asked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) -> Callable[..., Any]:
     """Gives `fit` or `evaluate` with no more batches a call than its arguments allow, and with XLA where it pays.
 
-    Callbacks that act on batches are called after each, as Keras promises. And as a call of several batches takes that
-    many from a data set whether asked for or not, numbers of steps must be multiples of it.
+    Steps made before count in a `fit`, and once one has gone through XLA all later ones do. Callbacks that act on
+    batches are called after each, as Keras promises. And as a call of several batches takes that many from a data set
+    whether asked for or not, numbers of steps must be multiples of it.
     """
     signature = inspect.signature(method)
 
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if "_use_cached_eval_dataset" in kwargs:  # In a `fit`, as that runs.
+        # In a `fit`, as that runs; without `compile` Keras says what is missing.
+        if "_use_cached_eval_dataset" in kwargs or not model.compiled:
             return method(*args, **kwargs)
         arguments = signature.bind(*args, **kwargs).arguments
         asked = (arguments.get(name) for name in ("steps_per_epoch", "validation_steps", "steps"))
         steps = math.gcd(model.steps_per_execution, *(number for number in asked if number is not None))
         if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
             steps = 1
-        xla = bool(model.jit_compile)
-        if xla and not calls_of(model).uses_xla:
-            xla = calls_of(model).uses_xla = _pays(model, _batches(arguments), model.optimizer)
+        calls, batches = calls_of(model), _batches(arguments)
+        xla = bool(model.jit_compile) and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
+        if trains:
+            calls.uses_xla = xla
         with _running(model, steps, xla), no_sums_over_one_replica(model):
             return method(*args, **kwargs)
 
@@ -119,6 +123,9 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
 def _running(model: keras.Model, steps: int, xla: bool) -> Iterator[None]:
     """Has `model` run in this way, with what was traced for it before; afterwards it is as it was."""
     calls, config = calls_of(model), getattr(model, "_compile_config", None)
+    if calls.traced_for is not config:
+        calls.traced.clear()
+        calls.traced_for = config
     usual = model.steps_per_execution, bool(model.jit_compile)
     if usual == (steps, xla):
         yield
@@ -127,15 +134,17 @@ def _running(model: keras.Model, steps: int, xla: bool) -> Iterator[None]:
     if outermost:
         calls.usual_steps = usual[0]
     _switch(model, usual, (steps, xla))
+    finished = False
     try:
         yield
+        finished = True
     finally:
         if outermost:
             calls.usual_steps = None
-        if getattr(model, "_compile_config", None) is config:
+        if getattr(model, "_compile_config", None) is config:  # Not compiled by a callback, that is.
             _switch(model, (steps, xla), usual)
-        else:  # Compiled by a callback: nothing that was traced holds any more.
-            calls.traced.clear()
+            if not finished:  # What a callback had traced otherwise it has not put back.
+                del calls.traced[steps, xla]
 
 
 def _switch(model: keras.Model, present: tuple[int, bool], wanted: tuple[int, bool]) -> None:
@@ -160,19 +169,21 @@ def _batches(arguments: dict[str, Any]) -> float:
     asked = arguments.get("steps_per_epoch") or arguments.get("steps")
     try:
         epochs = arguments.get("epochs", 1) - arguments.get("initial_epoch", 0)
-        return epochs * (asked or _batches_of(arguments.get("x"), arguments.get("batch_size") or 32))
+        split = arguments.get("validation_split") or 0
+        return epochs * (asked or _batches_of(arguments.get("x"), arguments.get("batch_size") or 32, 1 - split))
     except TypeError:  # Keras will say what is wrong with these numbers.
         return math.inf
 
 
-def _batches_of(x: Any, batch_size: int) -> float:
+def _batches_of(x: Any, batch_size: int, share: float) -> float:
+    """Gives how many batches `x` has, or that share of arrays."""
     if isinstance(x, keras.utils.PyDataset):
         return math.inf if x.num_batches is None else x.num_batches
     if hasattr(x, "cardinality"):  # A data set of TensorFlow's; negative: endless, or unknown.
         batches = int(x.cardinality())
         return math.inf if batches < 0 else batches
     shapes = [leaf.shape for leaf in keras.tree.flatten(x) if getattr(leaf, "shape", None)]
-    return math.ceil(shapes[0][0] / batch_size) if shapes else math.inf
+    return math.ceil(share * shapes[0][0] / batch_size) if shapes else math.inf
 
 
 # === Callbacks that act on batches ===

@@ -11,8 +11,8 @@ import tensorflow as tf
 class Execution(NamedTuple):
     """How a compiled model runs: through XLA or not, how many batches one call trains on, how many are worth XLA.
 
-    A `fit` that ends before so many steps in all goes without XLA, which takes seconds to compile. `None`: any is worth
-    it.
+    A `fit` that asks for fewer steps in all goes without XLA, which takes seconds to compile, and so does `evaluate` or
+    `predict` for fewer batches. `None`: any is worth it.
     """
 
     jit_compile: bool | str

@@ -68,8 +68,8 @@ def compile_for(
 
 def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -> None:
     """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before."""
-    model.fit = runs_as_asked(model, model.fit)
-    model.evaluate = runs_as_asked(model, model.evaluate)
+    model.fit = runs_as_asked(model, model.fit, trains=True)
+    model.evaluate = runs_as_asked(model, model.evaluate, trains=False)
     model.predict = runs_batch_by_batch(model, model.predict)
     if check is not None:
         model.check_arrays = check

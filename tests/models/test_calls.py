@@ -58,6 +58,7 @@ def fit(model, *given, **settings):
         ({"epochs": 3, "batch_size": None}, False),
         ({"epochs": 10, "steps_per_epoch": 1}, True),
         ({"epochs": 9, "steps_per_epoch": 1}, False),
+        ({"epochs": 4, "validation_split": 0.5}, False),
     ],
 )
 def test_xla_compiles_from_so_many_steps_on(settings, xla):
@@ -157,22 +158,57 @@ def test_what_was_traced_is_used_again():
     assert not traced
 
 
-def test_a_compile_in_the_middle_drops_what_was_traced():
+@pytest.mark.parametrize("moment", ["in a fit", "between two"])
+def test_a_compile_of_ones_own_drops_what_was_traced(moment):
     model = small()
-    fit(model)
+    by_batches = keras.callbacks.TerminateOnNaN()
 
-    def compile_anew(logs):
-        model.compile("sgd", "binary_crossentropy")
+    def compile_anew(logs=None):
+        model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy", jit_compile=False, steps_per_execution=32)
 
-    sees = Sees()
-    model.fit(*data(), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_end=compile_anew), sees])
-    assert calls_of(model).traced == {}
+    model.fit(*data(), batch_size=8, verbose=0, callbacks=[by_batches])
+    if moment == "in a fit":
+        model.fit(*data(), verbose=0, callbacks=[by_batches, keras.callbacks.LambdaCallback(on_train_end=compile_anew)])
+    else:
+        compile_anew()
     before = model.get_weights()
-    model.fit(*data(), epochs=20, verbose=0)
-    # The optimizer of before would move on.
-    assert isinstance(model.optimizer, keras.optimizers.SGD)
-    assert model.optimizer.iterations.numpy() == 20 * BATCHES // 4
-    assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+    model.fit(*data(), batch_size=8, epochs=2, verbose=0, callbacks=[by_batches])
+    # The optimizer of before would move on, and this one would not count.
+    assert model.optimizer.iterations.numpy() == 2 * BATCHES
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_clipping_that_was_broken_off_does_not_stay():
+    model = kphys.mlp_classifier(3, 2, hidden_units=2, optimizer=keras.optimizers.SGD(1.0), seed=0)
+
+    class Stops(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*data(), verbose=0, callbacks=[kphys.callbacks.GradientClipping(global_norm=1e-9), Stops()])
+    before = model.get_weights()
+    model.fit(*data(), verbose=0, callbacks=[keras.callbacks.TerminateOnNaN()])
+    assert max(np.abs(old - new).max() for old, new in zip(before, model.get_weights(), strict=True)) > 1e-3
+
+
+def test_without_compile_keras_says_what_is_missing(tmp_path):
+    kphys.vae(3, 1, hidden_units=2).save(tmp_path / "model.keras")
+    loaded = kphys.load_model(tmp_path / "model.keras", compile=False)
+    for method in (loaded.fit, loaded.evaluate):
+        with pytest.raises(ValueError, match="compile"):
+            method(np.zeros((4, 3)), verbose=0)
+
+
+def test_an_evaluation_leaves_open_how_training_goes_on():
+    model, sees = small(), Sees()
+    model.optimizer.iterations.assign(WORTH)
+    model.evaluate(*data(), batch_size=8, verbose=0, callbacks=[sees])
+    model.evaluate(*data(WORTH), batch_size=8, verbose=0, callbacks=[sees])
+    model.optimizer.iterations.assign(0)
+    assert sees.xla == [False, True]
+    assert not fit(model)
 
 
 def test_an_error_leaves_the_model_as_it_was():
