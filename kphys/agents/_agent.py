@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kphys import _arguments
 from kphys.agents._acting import forward_pass
@@ -20,6 +19,7 @@ from kphys.agents._episodes import quotas
 from kphys.agents._play import Play
 from kphys.agents._worlds import open_worlds
 from kphys.models._arrays import check_finite as check_finite_array
+from kphys.models._execution import on_replicas
 from kphys.models._saved import KeepsState
 
 # What the random numbers of an agent are for: each purpose draws from a stream of its own.
@@ -47,7 +47,7 @@ class Agent(KeepsState, keras.Model):
 
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if on_replicas():
             raise ValueError("Agents train on one device: build them outside of the strategy's scope.")
         self.seed = _arguments.seed("seed", seed)
         # What numbers are drawn with: the seed, or one of its own.

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, refuse_no_data
+from kphys.models._execution import on_replicas
 from kphys.models._replicas import build_from_one_replica
 
 FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
@@ -25,7 +26,7 @@ def take_texts(model: keras.Model, vectorization: keras.layers.TextVectorization
         model.check_arrays = functools.partial(_check_texts, vectorization, model.check_arrays)
     for method in ("fit", "evaluate", "predict"):
         setattr(model, method, _taking_texts(getattr(model, method)))
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    if on_replicas():
         model._maybe_symbolic_build = functools.partial(build_from_one_replica, model)
 
 

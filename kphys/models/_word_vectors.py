@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kphys import _arguments
+from kphys.models._execution import on_replicas
 from kphys.models._parts import check_room
 from kphys.models._vocabulary import Vocabulary
 from kphys.models._word_answers import WordAnswers
@@ -86,7 +86,7 @@ class WordVectors(WordFit, WordAnswers, WordFiles, keras.Model):
             "final_learning_rate", final_learning_rate, minimum=0, largest=_arguments.LARGEST_FACTOR
         )
         self.seed = _arguments.seed("seed", seed)
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if on_replicas():
             raise ValueError("Word vectors train on one device: build them outside of the strategy's scope.")
         self._vocabulary: Vocabulary | None = None
         # What the words are drawn with: the seed, or one of its own.

@@ -214,11 +214,11 @@ def test_an_evaluation_leaves_open_how_training_goes_on():
 def test_an_error_leaves_the_model_as_it_was():
     model = small()
 
-    def fail(epoch):
+    def fail(epoch, logs):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        model.fit(*data(), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: fail(0))])
+        model.fit(*data(), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=fail)])
     assert (model.jit_compile, model.steps_per_execution) == (True, 32)
     assert calls_of(model).usual_steps is None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from kphys import cnn_classifier, cnn_regressor, mlp_classifier, mlp_regressor, rnn_classifier, rnn_regressor
 from kphys.models import _execution
@@ -230,7 +231,10 @@ def test_callbacks_that_count_test_batches_see_each():
 # === predict ===
 
 
-def test_predict_is_the_model_itself_for_every_number_of_samples():
+def test_predict_is_the_model_itself_for_every_number_of_samples(caplog, monkeypatch):
+    # TensorFlow counts how often all models together are traced, and those of other tests are not meant.
+    manager = polymorphic_function._frequent_tracing_detector_manager
+    monkeypatch.setattr(polymorphic_function, "_frequent_tracing_detector_manager", type(manager)())
     model = small()
     x, _ = data(number=70)
     for number in (1, 2, 31, 32, 33, 64, 70):
@@ -238,6 +242,7 @@ def test_predict_is_the_model_itself_for_every_number_of_samples():
         np.testing.assert_allclose(predicted, model(x[:number]), rtol=1e-5, atol=1e-6)
     (_, _, predict_function) = calls_of(model).traced[1, False]
     assert predict_function.experimental_get_tracing_count() <= 2
+    assert "retracing" not in caplog.text
     assert model.steps_per_execution == 32
 
 
