@@ -209,7 +209,18 @@ def _products(layer: Any) -> int:
 
 
 def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figures:
-    """Trains a PyTorch classifier on tensors in memory, with loss and accuracy as Keras logs them.
+    """Trains a PyTorch classifier of digits on tensors in memory and gives the figures, its accuracy among them."""
+    import torch
+
+    figures = train_torch(network, x, y, given)
+    x_test, y_test = map(torch.from_numpy, digits(50_000, x.shape[1:], TESTED))
+    with torch.no_grad():
+        quality = (network(x_test).argmax(1) == y_test).float().mean().item()
+    return {**figures, QUALITY: quality}
+
+
+def train_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figures:
+    """Trains a PyTorch classifier, of samples or of their steps, with loss and accuracy as Keras logs them.
 
     Shuffled indices in place of a DataLoader, the fused Adam, nothing read back before an epoch ends.
     """
@@ -222,8 +233,8 @@ def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figure
         total, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for batch in torch.randperm(len(x)).split(given.batch_size):
             optimizer.zero_grad(set_to_none=True)
-            target = y[batch]
-            logits = network(x[batch])
+            target = y[batch].flatten()
+            logits = network(x[batch]).flatten(0, -2)
             loss = torch.nn.functional.cross_entropy(logits, target)
             loss.backward()
             optimizer.step()
@@ -232,10 +243,7 @@ def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figure
                 hits += (logits.argmax(1) == target).sum()
         total.item(), hits.item()
         clock.mark()
-    x_test, y_test = map(torch.from_numpy, digits(50_000, x.shape[1:], TESTED))
-    with torch.no_grad():
-        quality = (network(x_test).argmax(1) == y_test).float().mean().item()
-    return {**clock.figures(len(x)), QUALITY: quality}
+    return clock.figures(len(x))
 
 
 def digits(samples: int, shape: tuple[int, ...], first: int = 0) -> tuple[Any, Any]:

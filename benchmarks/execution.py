@@ -1,12 +1,13 @@
 """What else than the settings of `kphys/models/_execution.py` might make a training faster, and whether it does.
 
-    python benchmarks/execution.py [--repeats 3] [--epochs 3] [--samples 6400]
+    python benchmarks/execution.py [--repeats 3] [--epochs 3] [--samples 6400] [--only VAE]
 
-On images of MNIST's shape, as in a long training from the first step on: with XLA and without; bfloat16 (Keras'
-policy "mixed_bfloat16"); one thread in place of one a core for the inside of an operation; one operation at a time; and
-for a recurrent network its loop over time written out. "answers": images a second by `predict` of a network with batch
-normalization, and with the normalization folded into the kernels before it, which `fast_call` and `predict` could do.
-The ratio is how many times faster what a long training has is.
+On images of MNIST's shape, as in a long training from the first step on: with XLA; without it; without it and with
+Keras' dozen operations for Adam in place of one kernel; bfloat16 (Keras' policy "mixed_bfloat16"); one thread in place
+of one a core for the inside of an operation; one operation at a time; and for a recurrent network its loop over time
+written out. "answers": images a second by `predict` of a network with batch normalization, and with the normalization
+folded into the kernels before it, which `fast_call` and `predict` could do. The ratio is how many times faster what a
+long training has is.
 """
 
 from __future__ import annotations
@@ -40,12 +41,25 @@ def trained(given: argparse.Namespace, family: str, **settings: Any) -> Figures:
     tf.config.threading.set_inter_op_parallelism_threads(settings.get("beside", 0))
     keras.config.set_dtype_policy(settings.get("policy", "float32"))
     builder, shape, given.batch_size, options = FAMILIES[family]
+    if settings.get("operations"):
+        options = {**options, "optimizer": adam_of_operations()}
     model = as_if_long(getattr(kphys, builder)(shape, 10, **options), settings.get("xla"))
     for layer in model.layers:
         if settings.get("unroll") and hasattr(layer, "unroll"):
             layer.unroll = True
     x, y = digits(given.samples, shape)
     return fit_keras(model, x, y if builder.endswith("classifier") else None, given)
+
+
+def adam_of_operations() -> Any:
+    """Gives Keras' Adam as a class of the user's own, whose steps kphys leaves alone."""
+    import keras
+
+    class Adam(keras.optimizers.Adam):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            super().update_step(gradient, variable, learning_rate)
+
+    return Adam()
 
 
 def answers(given: argparse.Namespace, folded: bool) -> Figures:
@@ -91,6 +105,7 @@ def groups() -> Groups:
         "as built": {},
         "XLA": {"xla": True},
         "no XLA": {"xla": False},
+        "no XLA, Adam of operations": {"xla": False, "operations": True},
         "bfloat16": {"policy": "mixed_bfloat16"},
         "one thread": {"inside": 1},
         "one operation at a time": {"beside": 1},
@@ -108,5 +123,6 @@ def groups() -> Groups:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, epochs=3, samples=6_400)
-    compare(groups(), given, ("first epoch [s]", SPEED, QUALITY))
+    given = arguments(__doc__, only=groups(), epochs=3, samples=6_400)
+    chosen = {name: ways for name, ways in groups().items() if name in given.only}
+    compare(chosen, given, ("first epoch [s]", SPEED, "CPU [s]", QUALITY))

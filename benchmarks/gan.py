@@ -6,7 +6,9 @@ The same networks and optimizers three times: `kphys.dcgan` with its defaults; K
 documentation does it, with real and generated images joined into one batch of the discriminator and new codes for the
 generator's phase; PyTorch as in its tutorial, with everything in memory, shuffled indices and the fused Adam. PyTorch
 and kphys train both networks on the same fakes. All log both losses, kphys two accuracies too. The ratio is how many
-times faster kphys trains than the row; the aim is at least 1 for both.
+times faster kphys trains than the row; the aim is at least 1 for both. The quality is the Fréchet distance between
+5,000 samples and as many other digits, both taken as Gaussian along the digits' first 50 principal axes: smaller is
+better, and 0 would be best.
 """
 
 from __future__ import annotations
@@ -15,16 +17,33 @@ import argparse
 import os
 from typing import Any
 
-from _compare import EPOCH_COLUMNS, Clock, Figures, arguments, compare, digits, fit_keras, with_torch
+from _compare import EPOCH_COLUMNS, QUALITY, TESTED, Clock, Figures, arguments, compare, digits, fit_keras, with_torch
 
 CODES, RATE, BETA_1 = 100, 2e-4, 0.5
+DRAWN = 5_000  # Samples to judge by.
 
 
 def kphys(given: argparse.Namespace) -> Figures:
     """Trains what the builder gives."""
     from kphys.models.adversarial import dcgan
 
-    return fit_keras(dcgan((28, 28, 1), CODES), digits(given.samples, (28, 28, 1))[0], None, given)
+    model = dcgan((28, 28, 1), CODES)
+    figures = fit_keras(model, digits(given.samples, (28, 28, 1))[0], None, given)
+    return {**figures, QUALITY: frechet_distance(model.sample(DRAWN))}
+
+
+def frechet_distance(samples: Any) -> float:
+    """Gives |m − m'|² + tr(C + C' − 2 (C C')^½) of means and covariances of samples and other digits, in [0, 1]."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    real = digits(50_000, (784,), TESTED)[0]
+    axes = PCA(50, random_state=0).fit(real)
+    (mean, covariance), (other_mean, other) = (
+        (plane.mean(axis=0), np.cov(plane.T)) for plane in map(axes.transform, (real, samples.reshape(-1, 784)))
+    )
+    both = np.sqrt(np.maximum(np.linalg.eigvals(covariance @ other).real, 0)).sum()
+    return float(((mean - other_mean) ** 2).sum() + np.trace(covariance + other) - 2 * both)
 
 
 def by_hand(given: argparse.Namespace) -> Figures:
@@ -100,7 +119,9 @@ def by_hand(given: argparse.Namespace) -> Figures:
     model = GAN()
     model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
     model.g_optimizer, model.d_optimizer = (keras.optimizers.Adam(RATE, beta_1=BETA_1) for _ in range(2))
-    return fit_keras(model, 2 * digits(given.samples, (28, 28, 1))[0] - 1, None, given)
+    figures = fit_keras(model, 2 * digits(given.samples, (28, 28, 1))[0] - 1, None, given)
+    samples = generator.predict(keras.random.normal((DRAWN, CODES)), verbose=0)
+    return {**figures, QUALITY: frechet_distance((samples + 1) / 2)}
 
 
 def torch_loop(given: argparse.Namespace) -> Figures:
@@ -163,10 +184,12 @@ def torch_loop(given: argparse.Namespace) -> Figures:
             totals += torch.stack([g_loss.detach(), d_loss.detach()]) * len(batch)
         totals.tolist()
         clock.mark()
-    return clock.figures(len(images))
+    with torch.no_grad():
+        samples = torch.cat([generator.eval()(torch.randn(100, CODES)) for _ in range(DRAWN // 100)])
+    return {**clock.figures(len(images)), QUALITY: frechet_distance(((samples + 1) / 2).numpy())}
 
 
 if __name__ == "__main__":
     contestants = with_torch({"kphys": kphys, "Keras by hand": by_hand}, PyTorch=torch_loop)
     given = arguments(__doc__, epochs=3, samples=6_400, batch_size=128)
-    compare({"DCGAN": contestants}, given, EPOCH_COLUMNS)
+    compare({"DCGAN": contestants}, given, (*EPOCH_COLUMNS, QUALITY))

@@ -146,7 +146,7 @@ THROUGH_XLA = (
     *("mlp_classifier[binary]", "mlp_classifier[multiclass]"),
     *("mlp_regressor[mse]", "mlp_regressor[huber]", "mlp_regressor[gaussian_nll]"),
     *("rnn_classifier[lstm]", "rnn_classifier[gru]", "rnn_regressor[mse]"),
-    *("autoencoder[dense]", "autoencoder[tied]", "char_rnn[lstm]", "seq2seq[attention]"),
+    *("char_rnn[lstm]", "seq2seq[attention]"),
 )
 
 

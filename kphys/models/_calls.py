@@ -14,7 +14,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys.models._execution import REPLICATED, Execution, on_replicas
-from kphys.models._replicas import no_sums_over_one_replica
+from kphys.models._updates import mended_updates
 
 # Of a traced model, with the numbers and choices at that time baked in.
 _TRACED = ("train_function", "test_function", "predict_function")
@@ -96,7 +96,20 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         xla = bool(model.jit_compile) and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
         if trains:
             calls.uses_xla = xla
-        with _running(model, steps, xla), no_sums_over_one_replica(model):
+        with _running(model, steps, xla), mended_updates(model, xla):
+            return method(*args, **kwargs)
+
+    return run
+
+
+def steps_as_fit_does(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `train_on_batch` with the steps of `fit`, which may go on with what was traced in it."""
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not model.compiled:  # Keras says so.
+            return method(*args, **kwargs)
+        with mended_updates(model, bool(model.jit_compile)):
             return method(*args, **kwargs)
 
     return run

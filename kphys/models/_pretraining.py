@@ -74,7 +74,7 @@ def pretrain_layerwise(
             encoder,
             decoder,
             loss,
-            family="dense",
+            family="dense autoencoder",
             optimizer=optimizer,
             learning_rate=learning_rate,
             noise=model.noise,

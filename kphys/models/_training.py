@@ -16,7 +16,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models._arrays import VALIDATION_NAMES, check_arrays, only_input, validation_parts
-from kphys.models._calls import choose, runs_as_asked, runs_batch_by_batch
+from kphys.models._calls import choose, runs_as_asked, runs_batch_by_batch, steps_as_fit_does
 from kphys.models._execution import execution
 from kphys.models._heads import Head
 from kphys.models._marks import mark
@@ -69,6 +69,7 @@ def compile_for(
 def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -> None:
     """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before."""
     model.fit = runs_as_asked(model, model.fit, trains=True)
+    model.train_on_batch = steps_as_fit_does(model, model.train_on_batch)
     model.evaluate = runs_as_asked(model, model.evaluate, trains=False)
     model.predict = runs_batch_by_batch(model, model.predict)
     if check is not None:

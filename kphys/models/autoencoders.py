@@ -124,7 +124,7 @@ def autoencoder(
         encoder,
         decoder,
         LOSSES[loss](),
-        family="dense",
+        family="dense autoencoder",
         optimizer=optimizer,
         learning_rate=learning_rate,
         noise=noise,

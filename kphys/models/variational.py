@@ -95,7 +95,7 @@ def vae(
     return _finished(
         encoder,
         keras.Model(codes, outputs, name="decoder"),
-        "dense variational",
+        "dense autoencoder",
         optimizer,
         learning_rate,
         beta=beta,

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from new_process import run_python, saved_arrays
 
+import kphys
 from kphys import rnn_classifier, word_vectors
 from kphys.callbacks import EarlyStopping, GradientClipping, TrainingRecord
 from kphys.models.texts import text_classifier
@@ -314,7 +315,7 @@ def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path):
     model = text_classifier(vectorization(), 3, **SMALL)
     model.fit(TEXTS, y, verbose=0)
     model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded = kphys.load_model(tmp_path / "model.keras")
     assert loaded.layers[1].get_vocabulary() == ["", "[UNK]", *WORDS]
     for going_on in (model, loaded):
         going_on.fit(strings(TEXTS), y, shuffle=False, verbose=0)

@@ -590,7 +590,7 @@ def test_a_file_keeps_the_state_of_dropout_in_parts_of_ones_own(tmp_path):
     model = VAE(encoder, keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]), seed=0)
     model.compile("adam", jit_compile=False)
     x = binary((16, 4))
-    model.fit(x, verbose=0)
+    model.fit(x, batch_size=16, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for going_on in (model, loaded):
