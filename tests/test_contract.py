@@ -131,7 +131,9 @@ def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
     for before, weight in zip(start, model.trainable_weights, strict=True):
         assert (before != weight.numpy()).any(), weight.path
     model.save(tmp_path / "model.keras")
-    resumed = keras.models.load_model(tmp_path / "model.keras")
+    # Keras' own steps of a table of words are others.
+    load_model = kphys.load_model if row.builder == "text_classifier" else keras.models.load_model
+    resumed = load_model(tmp_path / "model.keras")
     for a, b in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     if "dropout" in row.options and row.kind.model is None:
