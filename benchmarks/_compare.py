@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import gzip
 import importlib.util
 import itertools
 import json
@@ -58,6 +60,11 @@ def with_torch(contestants: dict[str, Contestant], **peers: Contestant) -> dict[
         return {**contestants, **peers}
     print("PyTorch is not installed: its rows are left out (pip install torch).", file=sys.stderr)
     return contestants
+
+
+def in_every_group(names: Iterable[str], contestants: dict[str, Callable[..., Figures]]) -> Groups:
+    """Gives every contestant, a function of a group's name and the arguments, in every group."""
+    return {group: {name: functools.partial(run, group) for name, run in contestants.items()} for group in names}
 
 
 def compare(groups: Groups, given: argparse.Namespace, columns: Iterable[str], ratio_of: str = SPEED) -> Runs:
@@ -244,6 +251,14 @@ def train_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figu
         total.item(), hits.item()
         clock.mark()
     return clock.figures(len(x))
+
+
+def in_folder(name: str) -> str:
+    """Gives a text of the folder that `KPHYS_DATA` names; an empty one where it is not there."""
+    file = pathlib.Path(os.environ.get("KPHYS_DATA", "")) / name
+    if not file.is_file():
+        return ""
+    return (gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()).decode()
 
 
 def digits(samples: int, shape: tuple[int, ...], first: int = 0) -> tuple[Any, Any]:

@@ -22,9 +22,8 @@ after the second epoch and after the last: it is not to grow.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from _compare import (
@@ -37,10 +36,12 @@ from _compare import (
     compare,
     digits,
     fit_keras,
+    in_every_group,
     print_table,
     with_torch,
 )
 
+GROUPS = ("dense", "convolutional", "variational", "convolutional variational")
 CODES = {"dense": 30, "variational": 40, "convolutional variational": 10}
 HIDDEN = {"dense": 100, "variational": 400}
 
@@ -294,17 +295,10 @@ def megabytes() -> float:
         return int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def groups(contestants: Iterable[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Gives every contestant in every group."""
-    contestants = list(contestants)
-    names = ("dense", "convolutional", "variational", "convolutional variational")
-    return {group: {name: functools.partial(run, group) for name, run in contestants} for group in names}
-
-
 if __name__ == "__main__":
     given = arguments(__doc__, epochs=4, samples=25_600, batch_size=32, memory=0)
     if given.memory:
         print_memory(given.memory)
     else:
         everyone = with_torch({"kphys": kphys, "Keras by hand": by_hand}, PyTorch=torch_loop)
-        compare(groups(everyone.items()), given, (*EPOCH_COLUMNS, QUALITY))
+        compare(in_every_group(GROUPS, everyone), given, (*EPOCH_COLUMNS, QUALITY))

@@ -10,9 +10,18 @@ and accuracy, kphys the area under the ROC curve too. The aim is at least 1.2 ti
 from __future__ import annotations
 
 import argparse
-import functools
 
-from _compare import EPOCH_COLUMNS, Figures, arguments, compare, digits, fit_keras, fit_torch, with_torch
+from _compare import (
+    EPOCH_COLUMNS,
+    Figures,
+    arguments,
+    compare,
+    digits,
+    fit_keras,
+    fit_torch,
+    in_every_group,
+    with_torch,
+)
 
 
 def kphys(cell: str, given: argparse.Namespace) -> Figures:
@@ -52,8 +61,5 @@ def torch_loop(cell: str, given: argparse.Namespace) -> Figures:
 
 if __name__ == "__main__":
     contestants = with_torch({"kphys": kphys, "Keras by hand": by_hand}, PyTorch=torch_loop)
-    groups = {
-        cell: {name: functools.partial(contestant, cell) for name, contestant in contestants.items()}
-        for cell in ("LSTM", "GRU")
-    }
+    groups = in_every_group(("LSTM", "GRU"), contestants)
     compare(groups, arguments(__doc__, epochs=3, samples=19_200, batch_size=32), EPOCH_COLUMNS)

@@ -20,11 +20,7 @@ made up. kphys takes raw texts, the other two the numbers of the words, which ar
 from __future__ import annotations
 
 import argparse
-import functools
-import gzip
 import math
-import os
-import pathlib
 from typing import Any, NamedTuple
 
 from _compare import (
@@ -36,6 +32,8 @@ from _compare import (
     as_if_long,
     clocked,
     compare,
+    in_every_group,
+    in_folder,
     train_torch,
     with_torch,
 )
@@ -45,7 +43,7 @@ UNITS = {"characters": 128, "answers": 128, "texts": 64}
 PIECE, ANSWER, WORDS = 100, 12, 40  # Steps of each.
 TOKENS = 16  # With the 0 that pads and ends.
 VOCABULARY = 5_000  # Words that are told apart.
-TESTED = 640
+HELD_OUT = 640
 
 
 class Task(NamedTuple):
@@ -60,8 +58,8 @@ class Task(NamedTuple):
 
 def task_of(group: str, given: argparse.Namespace) -> Task:
     """Gives the data of a group."""
-    x, y, size = {"characters": characters, "answers": answers, "texts": texts}[group](given.samples + TESTED)
-    return Task(x[:-TESTED], y[:-TESTED], x[-TESTED:], y[-TESTED:], size)
+    x, y, size = {"characters": characters, "answers": answers, "texts": texts}[group](given.samples + HELD_OUT)
+    return Task(x[:-HELD_OUT], y[:-HELD_OUT], x[-HELD_OUT:], y[-HELD_OUT:], size)
 
 
 def characters(samples: int) -> tuple[Any, Any, int]:
@@ -96,14 +94,6 @@ def texts(samples: int) -> tuple[Any, Any, int]:
     y = generator.integers(0, 2, samples)
     orders = [iter(generator.permutation(len(some))) for some in pieces]  # No piece twice.
     return np.array([pieces[one][next(orders[one])] for one in y]), y, VOCABULARY
-
-
-def in_folder(name: str) -> str:
-    """Gives a text of the folder that `KPHYS_DATA` names; an empty one where it is not there."""
-    file = pathlib.Path(os.environ.get("KPHYS_DATA", "")) / name
-    if not file.is_file():
-        return ""
-    return gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text()
 
 
 def vectorization(x: Any) -> Any:
@@ -215,9 +205,5 @@ def torch_loop(group: str, given: argparse.Namespace) -> Figures:
 
 if __name__ == "__main__":
     contestants = with_torch({"kphys": kphys, "Keras by hand": by_hand}, PyTorch=torch_loop)
-    groups = {
-        group: {name: functools.partial(contestant, group) for name, contestant in contestants.items()}
-        for group in UNITS
-    }
-    given = arguments(__doc__, only=groups, epochs=3, samples=3_200, batch_size=32)
-    compare({group: groups[group] for group in given.only}, given, (*EPOCH_COLUMNS, QUALITY))
+    given = arguments(__doc__, only=UNITS, epochs=3, samples=3_200, batch_size=32)
+    compare(in_every_group(given.only, contestants), given, (*EPOCH_COLUMNS, QUALITY))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gzip
 import importlib.util
 import math
 import os
@@ -25,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from _compare import Clock, Contestant, Figures, arguments, compare, peak_megabytes
+from _compare import Clock, Contestant, Figures, arguments, compare, in_folder, peak_megabytes
 
 MIN_COUNT = 5
 SECONDS = "epoch [s]"
@@ -37,10 +36,9 @@ def text(given: argparse.Namespace) -> list[list[str]]:
     import numpy as np
 
     generator = np.random.default_rng(given.repeat)
-    file = pathlib.Path(os.environ.get("KPHYS_DATA", "")) / "novels3.txt.gz"
-    if file.is_file():
-        with gzip.open(file, "rt", encoding="utf-8") as opened:
-            found = [re.findall(r"[a-z']+", s) for s in re.split(r"[.!?;]\s|\n\n", opened.read().lower())]
+    novels = in_folder("novels3.txt.gz")
+    if novels:
+        found = [re.findall(r"[a-z']+", s) for s in re.split(r"[.!?;]\s|\n\n", novels.lower())]
         sentences = [sentence for sentence in found if sentence]
     else:
         words = np.minimum(generator.zipf(1.3, (53_000, 16)), 25_000).astype(str)
