@@ -14,6 +14,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys.models._execution import REPLICATED, Execution, on_replicas
+from kphys.models._recurrence import own_backward_passes
 from kphys.models._updates import mended_updates
 
 # Of a traced model, with the numbers and choices at that time baked in.
@@ -96,7 +97,7 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         xla = bool(model.jit_compile) and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
         if trains:
             calls.uses_xla = xla
-        with _running(model, steps, xla), mended_updates(model, xla):
+        with _running(model, steps, xla), mended_updates(model, xla), own_backward_passes(model, xla):
             return method(*args, **kwargs)
 
     return run
@@ -109,7 +110,8 @@ def steps_as_fit_does(model: keras.Model, method: Callable[..., Any]) -> Callabl
     def run(*args: Any, **kwargs: Any) -> Any:
         if not model.compiled:  # Keras says so.
             return method(*args, **kwargs)
-        with mended_updates(model, bool(model.jit_compile)):
+        xla = bool(model.jit_compile)
+        with mended_updates(model, xla), own_backward_passes(model, xla):
             return method(*args, **kwargs)
 
     return run

@@ -1,0 +1,153 @@
+"""The backward pass of recurrent layers that XLA compiles: outputs, states and gradients are those of Keras' layers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kphys
+from kphys.models._calls import calls_of
+from kphys.models._recurrence import own_backward_passes
+
+LSTM, GRU, SimpleRNN = keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN
+BATCH, STEPS, FEATURES, UNITS = 4, 6, 3, 5
+# The first sample is whole; steps are missing at the end, at the start, and in between.
+MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0]], dtype=bool)
+
+
+def _answers(layer, masked, dtype="float32"):
+    """Gives outputs and last states of `layer`, and gradients of inputs, first states and weights."""
+    generator = np.random.default_rng(0)
+    x = tf.constant(generator.normal(size=(BATCH, STEPS, FEATURES)), dtype)
+    states = [tf.constant(generator.normal(size=(BATCH, UNITS)), dtype) for _ in layer.state_size]
+    with tf.GradientTape() as tape:
+        tape.watch([x, *states])
+        mask = tf.constant(MASK) if masked else None
+        results = keras.tree.flatten(layer(x, initial_state=states, mask=mask, training=True))
+        # No sum, whose gradient would be the same at every output.
+        loss = tf.add_n([tf.reduce_sum((k + 1) * tf.square(part) * tf.cos(3 * part)) for k, part in enumerate(results)])
+    of_all = tape.gradient(loss, [x, *states, *(weight.value for weight in layer.trainable_weights)])
+    assert len(of_all) == 1 + len(states) + 3
+    return [*results, *of_all]
+
+
+def _layer(cell, **settings):
+    layer = cell(UNITS, return_state=True, **settings)
+    layer.build((BATCH, STEPS, FEATURES))
+    generator = np.random.default_rng(1)
+    layer.set_weights([generator.normal(size=weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_it_is_keras_layer_with_keras_gradients(cell, sequences, backwards, masked):
+    layer = _layer(cell, return_sequences=sequences, go_backwards=backwards, name="recurrent")
+    expected = _answers(layer, masked)
+    with own_backward_passes(_of(layer), xla=True):
+        assert "inner_loop" in vars(layer)
+        answers = _answers(layer, masked)
+    assert "inner_loop" not in vars(layer)
+    for a, b in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+def _of(layer):
+    """Gives a model that has `layer` among its own."""
+    model = keras.Model()
+    model.recurrent = layer
+    return model
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_missing_steps_are_zero_where_keras_has_zeros(cell):
+    layer = _layer(cell, return_sequences=True, zero_output_for_mask=True)
+    expected = _answers(layer, masked=True)
+    with own_backward_passes(_of(layer), xla=True):
+        answers = _answers(layer, masked=True)
+    np.testing.assert_array_equal(answers[0].numpy()[~MASK], 0.0)
+    for a, b in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU])
+def test_xla_compiles_it(cell):
+    layer = _layer(cell, return_sequences=True)
+    expected = _answers(layer, masked=True)
+    with own_backward_passes(_of(layer), xla=True):
+        answers = tf.function(_answers, jit_compile=True)(layer, masked=True)
+    for a, b in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+def test_it_computes_in_the_layers_precision(dtype):
+    layer = _layer(LSTM, return_sequences=True, dtype=dtype)
+    expected = _answers(layer, masked=False, dtype=layer.compute_dtype)
+    with own_backward_passes(_of(layer), xla=True):
+        answers = _answers(layer, masked=False, dtype=layer.compute_dtype)
+    assert [part.dtype for part in answers] == [part.dtype for part in expected]
+    tolerance = 1e-12 if dtype == "float64" else 0.1
+    for a, b in zip(answers, expected, strict=True):
+        scale = np.abs(b).max().astype("float64")
+        np.testing.assert_allclose(a.numpy().astype("float64"), b.numpy().astype("float64"), atol=tolerance * scale)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LSTM(2, activation="relu"),
+        LSTM(2, recurrent_activation="hard_sigmoid"),
+        LSTM(2, use_bias=False),
+        LSTM(2, dropout=0.1),
+        GRU(2, recurrent_dropout=0.1),
+        GRU(2, reset_after=False),
+        SimpleRNN(2, unroll=True),
+        keras.layers.RNN(keras.layers.LSTMCell(2)),
+        type("Mine", (LSTM,), {})(2),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_others_stay_with_keras(layer):
+    with own_backward_passes(_of(layer), xla=True):
+        assert "inner_loop" not in vars(layer)
+
+
+def test_without_xla_keras_loops():
+    layer = LSTM(2)
+    with own_backward_passes(_of(layer), xla=False):
+        assert "inner_loop" not in vars(layer)
+
+
+def test_an_error_leaves_the_layer_as_it_was():
+    layer = LSTM(2)
+    with pytest.raises(KeyboardInterrupt), own_backward_passes(_of(layer), xla=True):
+        raise KeyboardInterrupt
+    assert "inner_loop" not in vars(layer)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"bidirectional": True, "mask_value": 0.0, "return_sequences": True}, id="masked"),
+        pytest.param({"units": (4, 3), "cell": "gru"}, id="stacked", marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_through_xla_trains_as_one_without(options):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(16, STEPS, 2)).astype("float32")
+    x[:8, 4:] = 0.0
+    y = generator.integers(0, 3, (16, STEPS) if options.get("return_sequences") else 16)
+    trained = []
+    for xla in (True, False):
+        model = kphys.rnn_classifier((STEPS, 2), 3, **{"units": 4, **options}, seed=0)
+        calls_of(model).steps_worth_xla = None
+        model.jit_compile = xla
+        model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        trained.append(model.get_weights())
+    for a, b in zip(*trained, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
