@@ -32,7 +32,7 @@ class Row:
     outputs: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
     stochastic: bool = False
-    every_check: bool = False  # In the suite a person runs; the other rows' longer checks are marked slow.
+    every_check: bool = False  # Also in the checks that take longest; a builder's first such row is for everybody.
 
     def build(self, seed: int | None = 3, *, xla: bool | None = None) -> keras.Model:
         """Gives the model as the builder makes it, or with XLA from the first step on if it has any, or without."""

@@ -19,11 +19,14 @@ import kphys
 from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger, LearningRateFinder, TrainingRecord
 
 ALL = pytest.mark.parametrize("name", [pytest.param(name) for name in ROWS])
+# What takes a second or two: one row a builder for everybody.
+FIRST = {row.builder: name for name, row in reversed(ROWS.items()) if row.every_check}
 LONGER = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if row.every_check else pytest.mark.slow) for name, row in ROWS.items()]
+    "name",
+    [pytest.param(name, marks=[] if FIRST[row.builder] == name else pytest.mark.slow) for name, row in ROWS.items()],
 )
 
-# What takes long: one row a family for everybody, one a kind of output and of layer with the slow tests.
+# What takes longer: one row a family for everybody, one a kind of output and of layer with the slow tests.
 EVERYBODY = ("mlp_classifier[binary]", "rnn_classifier[lstm]")
 SOME = pytest.mark.parametrize(
     "name",

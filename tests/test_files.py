@@ -350,6 +350,7 @@ def data(row):
     return ROWS[row].data()
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     "name",
     [

@@ -230,6 +230,7 @@ def enumerated(baseline, reward_to_go, num_steps, episodes):
     return total[1], total[2] - total[1] ** 2
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("baseline", "reward_to_go"), [(None, False), (None, True), ("mean", False), ("mean", True), ("optimal", False)]
 )
@@ -244,6 +245,7 @@ def test_updates_on_the_random_walk_are_those_of_enumeration(baseline, reward_to
         assert abs(mean - 2 * 3 * PI * (1 - PI) * 2 / 3) < 1e-9
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("baseline", [None, "mean", "optimal"])
 def test_the_spread_on_the_random_walk_is_that_of_the_binomial_formulas(baseline):
     num_steps, episodes = 10, 64
@@ -285,6 +287,7 @@ class Bandit(gymnasium.Env):
         return np.ones(1, "float32"), reward, True, False, {}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("baseline", "share"), [(None, 1), ("mean", 3 / 4)])
 def test_the_two_armed_bandit_gives_the_enumerated_gradient(baseline, share):
     made = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, "softmax", use_bias=False)])
@@ -488,6 +491,7 @@ def assert_same(ours, theirs):
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_that_is_resumed_goes_on_as_if_nothing_had_happened(kind, tmp_path):
     def made():

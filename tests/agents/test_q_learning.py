@@ -118,6 +118,7 @@ REWARDS = np.zeros((4, 2, 4))
 REWARDS[3, 1, 0], REWARDS[0, 0, 0] = 1.0, 0.2
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "options", [{}, {"double": False}, {"n_step": 3}, {"prioritized": True, "importance_exponent": 1.0}, {"tau": 0.2}]
 )

@@ -61,6 +61,7 @@ def undisturbed():
     return model
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(("hook", "epochs"), [("on_epoch_begin", [3, 4]), ("on_epoch_end", [3, 4])])
 def test_what_goes_on_is_as_if_nothing_had_happened(undisturbed, tmp_path, hook, epochs, first):
@@ -102,6 +103,7 @@ def test_a_builder_s_model_too(tmp_path):
     assert same(model, other)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_record_misses_no_epoch_in_whatever_order(tmp_path, first):
     # An epoch is backed up when all callbacks are done with it, so also the record.
@@ -187,6 +189,7 @@ class IsTerminated(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_training_that_was_ended_for_good_is_there_at_once_as_it_was(tmp_path, first, capsys):
     stop = EarlyStopping("worth", patience=2, verbose=1, mode="max", restore_best_weights=True)
@@ -200,6 +203,7 @@ def test_a_training_that_was_ended_for_good_is_there_at_once_as_it_was(tmp_path,
     assert fit(again, epochs=1) == [0]  # Another training begins where it is told to.
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_one_that_ends_with_its_time_is_over(tmp_path, first):
     stop = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True)
@@ -211,6 +215,7 @@ def test_one_that_ends_with_its_time_is_over(tmp_path, first):
     assert same(again, trained)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_signal_in_the_last_batch_cuts_nothing_off(undisturbed, tmp_path, first):
     pair = [EarlyStopping("loss", patience=9, batch_system=True), BackupAndRestore(tmp_path)]
@@ -220,6 +225,7 @@ def test_a_signal_in_the_last_batch_cuts_nothing_off(undisturbed, tmp_path, firs
     assert same(model, undisturbed)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_training_that_had_no_more_time_keeps_its_last_epoch(undisturbed, tmp_path, first):
     stop = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True, batch_system=True)
@@ -237,6 +243,7 @@ def tell(stop):
     stop._deadline._job_ends = 0.0
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_training_stopped_by_somebody_else_goes_on_from_its_last_epoch(undisturbed, tmp_path, first):
     best = EarlyStopping("worth", patience=9, mode="max", restore_best_weights=True)
@@ -255,6 +262,7 @@ def test_a_fit_after_one_that_broke_off_begins_where_it_is_told(tmp_path):
     assert fit(model, epochs=1) == [0]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_training_out_of_time_keeps_its_file(undisturbed, tmp_path, first):
     pair = [EarlyStopping("loss", patience=9, max_seconds=1e-9), BackupAndRestore(tmp_path)]
@@ -264,6 +272,7 @@ def test_a_training_out_of_time_keeps_its_file(undisturbed, tmp_path, first):
     assert same(model, undisturbed)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 def test_an_epoch_that_a_signal_cut_off_is_trained_again(undisturbed, tmp_path, first):
     pair = [EarlyStopping("loss", patience=9, batch_system=True), BackupAndRestore(tmp_path)]

@@ -346,6 +346,7 @@ MORE = (
 )
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("compiled", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_bad_step_is_as_if_it_had_not_been(optimizer, compiled):

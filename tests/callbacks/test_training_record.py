@@ -661,6 +661,7 @@ def test_a_killed_run_reads_back(killed, moment, epochs):
     assert run.config["seeds"] == {"seed": 5, "global": 11, "layers": {}}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.parametrize("moment", ["before", "after", "replacing"])
 def test_a_killed_run_that_goes_on_has_the_history_of_one_that_was_not(killed, tmp_path, moment):

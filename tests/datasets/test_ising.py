@@ -83,6 +83,7 @@ def test_a_side_of_two_counts_both_bonds():
     assert standard_errors_off(sampled, weights @ energies / weights.sum()) < 3
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("temperature", [1.5, 1.8, 2.0, 2.7, 3.2])
 def test_agrees_with_onsager_and_yang(temperature):
     """Far enough from T_c that 40 × 40 spins differ from the infinite lattice by less than 3e-6 in energy."""
@@ -94,6 +95,7 @@ def test_agrees_with_onsager_and_yang(temperature):
     assert standard_errors_off(magnetization, ising.exact_magnetization(temperature)) < 3
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("temperature", [2.2, TC, 2.35])
 def test_agrees_with_the_exact_torus_near_the_critical_point(temperature):
     """Where relaxation is slowest: had the chains not forgotten their start, the energy would be too low."""

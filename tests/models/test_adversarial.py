@@ -119,6 +119,7 @@ def test_keeps_to_the_guidelines(shape, filters):
     assert (model.generator.output_shape, model.discriminator.input_shape) == ((None, *shape), (None, *shape))
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("size", "kernel_size", "maps"),
     [
@@ -519,6 +520,7 @@ def test_logs_are_means_over_the_images_of_an_epoch_with_a_partial_last_batch():
     assert model.evaluate(x, batch_size=2, verbose=0, return_dict=True)["discriminator_loss"] == pytest.approx(expected)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("guard", [None, "replay", "minibatch_stddev"])
 def test_evaluate_gives_the_same_each_time_and_moves_nothing(guard):
     # One with batch normalization, which evaluation must not move either.

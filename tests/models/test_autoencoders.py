@@ -62,6 +62,7 @@ def same_weights(a, b, **tolerance):
 # === Principal components ===
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("tied_weights", "hidden_units"), [(False, ()), (True, ()), (True, (5,))])
 def test_linear_units_find_the_principal_components(tied_weights, hidden_units):
     generator = np.random.default_rng(0)
@@ -127,6 +128,7 @@ def test_tied_convolutions_have_half_the_kernels():
     assert untied.count_params() - conv_autoencoder((28, 28, 3)).count_params() == 2 * 128 * 5 + 5 + 128
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("options", [{}, {"tied_weights": True}, {"latent_dim": 3, "filters": (4, 2)}])
 def test_images_of_any_size_come_back_in_their_shape(options):
     # With widths from 33 down.
@@ -556,6 +558,7 @@ def test_compile_may_be_called_again():
 # === Pretraining ===
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("tied_weights", [False, True])
 def test_later_layers_leave_the_first_as_it_is(tied_weights):
     x = random((64, 6))

@@ -47,6 +47,7 @@ def fit(model, *given, **settings):
     return sees.xla[0]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("settings", "xla"),
     [
@@ -87,6 +88,7 @@ class Sequence(keras.utils.PyDataset):
         return x[8 * index : 8 * index + 8], y[8 * index : 8 * index + 8]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("x", "settings", "xla"),
     [

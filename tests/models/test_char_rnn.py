@@ -168,6 +168,7 @@ def test_every_epoch_of_a_stateful_network_starts_from_zero():
 # === Writing ===
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 @pytest.mark.parametrize("layer_normalization", [False, True])
 def test_at_temperature_zero_it_writes_what_the_network_finds_likeliest(cell, layer_normalization):
@@ -182,6 +183,7 @@ def test_at_temperature_zero_it_writes_what_the_network_finds_likeliest(cell, la
     assert len(set(text)) > 2
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_characters_are_drawn_in_proportion_to_the_power_of_their_probability(temperature):
     model = with_vocabulary(small(vocabulary_size=4, units=2), "abcd")

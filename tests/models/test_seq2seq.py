@@ -242,6 +242,7 @@ def weighted(kind, y):
     return weights, weights
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("kind", ["none", "samples", "tokens"])
 @pytest.mark.parametrize("batch_size", [24, 7])
 def test_evaluate_gives_the_mean_over_the_tokens(kind, batch_size):
@@ -293,6 +294,7 @@ def test_right_answers_are_those_of_the_greedy_search():
 # === The searches ===
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_greedy_answer_takes_the_most_probable_token_at_every_step(options):
     model = untrained(**options)
@@ -311,6 +313,7 @@ def all_answers(length):
     return [answer for n in range(length + 1) for answer in itertools.product(range(1, OUTPUTS), repeat=n)]
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("options", [OPTIONS[-1], {"bidirectional": True, "cell": "gru"}], ids=str)
 def test_a_wide_beam_finds_the_best_of_all_answers(options, length_penalty):
@@ -330,6 +333,7 @@ def test_a_wide_beam_finds_the_best_of_all_answers(options, length_penalty):
     assert len(lengths) > 1 or length_penalty > 0 or "simple" not in options.values()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_narrow_beam_is_the_beam_search_of_the_books(length_penalty):
     model, width = untrained(), 2
@@ -378,6 +382,7 @@ def test_an_answer_that_others_push_out_of_the_beam_is_not_forgotten():
     assert float(answers.log_probs[0]) == pytest.approx(np.log(0.28), rel=1e-4)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("beam_width", [2, 3, 10])
 def test_no_beam_is_worse_than_the_greedy_search(beam_width):
     model = untrained(attention=True)
@@ -467,6 +472,7 @@ def batches(*arrays):
     return tf.data.Dataset.from_tensor_slices(arrays).batch(8)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("weights", [False, True], ids=["plain", "weights"])
 def test_fits_data_sets_and_arrays_with_and_without_validation(weights):
     arrays = (X, Y, np.linspace(0, 2, 24)) if weights else (X, Y)

@@ -36,6 +36,7 @@ def strings(texts):
 # === The network ===
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     "options",
     [
@@ -59,6 +60,7 @@ def test_it_is_rnn_classifier_on_rows_of_the_table(options):
         np.testing.assert_allclose(probability, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 @pytest.mark.parametrize("length", [None, 12])
 def test_padding_changes_nothing(cell, length):
@@ -147,6 +149,7 @@ def test_the_vectors_own_words_make_a_vectorization(vectors):
     np.testing.assert_array_equal(table[2:], vectors.vectors)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("trainable", [True, False])
 def test_the_table_is_trained_or_kept(vectors, trainable):
     model = text_classifier(
@@ -248,6 +251,7 @@ def test_weights_of_classes_are_those_of_their_samples():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("num_classes", "multilabel", "y"),
     [(2, False, np.array([0, 1, 0, 1, 0])), (3, False, np.arange(5) % 3), (3, True, np.eye(5, 3, dtype=int))],

@@ -78,6 +78,7 @@ def stock(model):
     return found
 
 
+@pytest.mark.cases(5)
 @pytest.mark.parametrize("name", [*ADAMS, *OTHERS])
 def test_steps_are_those_of_keras(name, kernels):
     generator = np.random.default_rng(0)
@@ -116,6 +117,7 @@ def writer(optimizer):
     return kphys.char_rnn(4, units=3, embedding_dim=2, optimizer=optimizer, seed=0)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(
     ("optimizer", "step"),
@@ -155,6 +157,7 @@ def test_the_optimizers_own_clipping_sees_the_sum(clips, size):
     assert size(model.network.layers[1].get_weights()[0] - before) == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("clips", [{}, {"clipnorm": 1.0}])
 def test_simple_descent_writes_the_rows_that_occur(clips, monkeypatch):
     kinds, update = set(), optimizers.SGD.update_step

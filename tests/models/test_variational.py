@@ -457,6 +457,7 @@ def test_it_learns_the_two_images_that_there_are():
     assert np.log(2) - 0.05 < -model.log_likelihood(images, 2000, seed=0).mean() < 2
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_fits_data_sets_and_arrays_with_and_without_validation(likelihood):
     x = binary((24, 4, 4))

@@ -111,6 +111,7 @@ def by_definition(objective, model, arrays, ratio):
     return total
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_a_step_is_that_of_automatic_differentiation(objective, loss):
     """Two groups of words, sentences that end in and between them; steps of rate 1, so that they are the gradient."""
@@ -314,6 +315,7 @@ def probabilities(model, hidden, ids):
     return np.exp(hidden @ model._output_table.get_weights()[0].T + model._bias.numpy()) * frequency
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_every_mode_learns_the_relations_of_a_language(objective, loss, tmp_path):
     """8,000 sentences of five words, 12 epochs, one seed: at least 90 % of the analogies, chance is 1 %."""
@@ -573,6 +575,7 @@ def test_each_block_takes_the_rate_of_its_place():
     np.testing.assert_allclose(rates, [1e-3 * (1 - start / 4) for start in starts], rtol=1e-5)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_saved_in_the_midst_it_goes_on_in_a_new_process_as_if_it_had_not_stopped(objective, loss, tmp_path):
     settings = {"objective": objective, "loss": loss, "subsample": 0.1, "seed": 3, "learning_rate": 0.05}
@@ -701,6 +704,7 @@ def test_backup_and_restore_goes_on_where_it_was_killed(tmp_path):
     np.testing.assert_array_equal(restored.vectors, whole.vectors)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_same_seed_gives_the_same_vectors_another_one_others(objective):
     text = np.random.default_rng(0).integers(0, 300, 20_000)
