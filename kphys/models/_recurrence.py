@@ -40,6 +40,8 @@ class Cell(NamedTuple):
     of_input: Callable[[tf.Tensor], tf.Tensor] = lambda delta: delta
 
 
+# Numbers of different gates stay in tensors of their own: XLA takes longer to put them together than to write them.
+
 # === Long short-term memory: gates i, f, g, o ===
 
 
@@ -48,21 +50,21 @@ def _lstm_step(from_input: tf.Tensor, from_state: tf.Tensor, states: Tensors) ->
     i, f, g, o = tf.split(from_input + from_state, 4, axis=-1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     c = f * states[1] + i * g
-    return (o * tf.tanh(c), c), (tf.concat([i, f, g, o], axis=-1),)
+    return (o * tf.tanh(c), c), (i, f, g, o)
 
 
 def _lstm_slopes(kept: Tensors, before: Tensors, after: Tensors) -> Tensors:
-    i, f, g, o = tf.split(kept[0], 4, axis=-1)
+    i, f, g, o = kept
     tanh = tf.tanh(after[1])
-    of_gates = [g * i * (1 - i), before[1] * f * (1 - f), i * (1 - g * g), tanh * o * (1 - o)]
-    return tf.concat(of_gates, axis=-1), o * (1 - tanh * tanh), f
+    of_gates = g * i * (1 - i), before[1] * f * (1 - f), i * (1 - g * g), tanh * o * (1 - o)
+    return *of_gates, o * (1 - tanh * tanh), f
 
 
 def _lstm_back(slopes: Tensors, gradients: Tensors) -> tuple[tf.Tensor, Tensors]:
-    of_gates, of_c, f = slopes
+    of_i, of_f, of_g, of_o, of_c, f = slopes
     dh, dc = gradients
     dc = dc + dh * of_c
-    return tf.concat([dc, dc, dc, dh], axis=-1) * of_gates, (tf.zeros_like(dh), dc * f)
+    return tf.concat([dc * of_i, dc * of_f, dc * of_g, dh * of_o], axis=-1), (tf.zeros_like(dh), dc * f)
 
 
 # === Gated recurrent unit: gates z, r, n, the reset after the product ===
@@ -73,18 +75,20 @@ def _gru_step(from_input: tf.Tensor, from_state: tf.Tensor, states: Tensors) -> 
     (x_z, x_r, x_n), (s_z, s_r, s_n) = (tf.split(part, 3, axis=-1) for part in (from_input, from_state))
     z, r = tf.sigmoid(x_z + s_z), tf.sigmoid(x_r + s_r)
     n = tf.tanh(x_n + r * s_n)
-    return (z * states[0] + (1 - z) * n,), (tf.concat([z, r, n, s_n], axis=-1),)
+    return (z * states[0] + (1 - z) * n,), (z, r, n, s_n)
 
 
 def _gru_slopes(kept: Tensors, before: Tensors, after: Tensors) -> Tensors:
-    z, r, n, s_n = tf.split(kept[0], 4, axis=-1)
+    z, r, n, s_n = kept
     of_n = (1 - z) * (1 - n * n)
-    return tf.concat([(before[0] - n) * z * (1 - z), of_n * s_n * r * (1 - r), of_n * r, of_n], axis=-1), z
+    return (before[0] - n) * z * (1 - z), of_n * s_n * r * (1 - r), of_n * r, of_n, z
 
 
 def _gru_back(slopes: Tensors, gradients: Tensors) -> tuple[tf.Tensor, Tensors]:
+    """Gives δ of z, r, s_n and x_n."""
     (dh,) = gradients
-    return tf.tile(dh, (1, 4)) * slopes[0], (dh * slopes[1],)
+    *of_gates, z = slopes
+    return tf.concat([dh * of_gate for of_gate in of_gates], axis=-1), (dh * z,)
 
 
 def _gru_of_state(delta: tf.Tensor) -> tf.Tensor:
@@ -234,7 +238,7 @@ def own_backward_passes(model: keras.Model, xla: bool) -> Iterator[None]:
         for layer in layers:
             if _is_usual(layer) and "inner_loop" not in vars(layer):
                 stack.callback(vars(layer).pop, "inner_loop", None)
-                layer.inner_loop = functools.partial(_inner_loop, layer)
+                layer.inner_loop = functools.partial(_inner_loop, layer, layer.inner_loop)
         yield
 
 
@@ -249,9 +253,16 @@ def _is_usual(layer: keras.layers.Layer) -> bool:
 
 
 def _inner_loop(
-    layer: keras.layers.RNN, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    layer: keras.layers.RNN,
+    keras_loop: Callable[..., Any],
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: bool | None = False,
 ) -> tuple[Any, Any, list[Any]]:
     """Stands for `RNN.inner_loop`: gives the last output, all outputs or that alone, and the last states."""
+    if not training:  # Keras' loop keeps nothing for a way back, and takes half the time.
+        return keras_loop(sequences, initial_state, mask=mask, training=training)
     cell = layer.cell
     kernel, recurrent_kernel, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
     of_input, *biases = tf.unstack(bias) if bias.shape.rank == 2 else (bias,)  # A GRU has a second one.

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import kphys
+from kphys.models import _recurrence
 from kphys.models._calls import calls_of
 from kphys.models._recurrence import own_backward_passes
 
@@ -121,6 +122,34 @@ def test_without_xla_keras_loops():
     layer = LSTM(2)
     with own_backward_passes(_of(layer), xla=False):
         assert "inner_loop" not in vars(layer)
+
+
+@pytest.mark.cases(1)
+@pytest.mark.parametrize("model", ["rnn_classifier", "char_rnn", "seq2seq"])
+def test_training_has_it_and_answers_do_not(model, monkeypatch):
+    trained = []
+    monkeypatch.setattr(_recurrence, "recurrence", _counting(trained))
+    x = np.random.default_rng(0).integers(1, 5, (4, STEPS))
+    model, data = {
+        "rnn_classifier": (kphys.rnn_classifier((STEPS, 1), 5, units=2, bidirectional=True), (x[..., None], x[:, 0])),
+        "char_rnn": (kphys.char_rnn(5, units=2), (x, x)),
+        "seq2seq": (kphys.seq2seq(5, 5, units=2, attention=True), (x, x)),
+    }[model]
+    calls_of(model).steps_worth_xla = None
+    model.evaluate(*data, verbose=0)
+    assert not trained
+    model.fit(*data, verbose=0)
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
+    assert len(trained) == len(layers) > 0
+
+
+def _counting(calls):
+    def recurrence(*arguments):
+        calls.append(arguments)
+        return computed(*arguments)
+
+    computed = _recurrence.recurrence
+    return recurrence
 
 
 def test_an_error_leaves_the_layer_as_it_was():
