@@ -69,7 +69,7 @@ class GradientSteps:
             self._update(gradients, trainable_variables)
             return
         # Dense: a row that occurs twice in the batch has one gradient, the sum.
-        gradients = _summed_over_replicas([tf.convert_to_tensor(gradient) for gradient, _ in pairs])
+        gradients = _summed_over_replicas([_dense(gradient, variable) for gradient, variable in pairs])
         self._variables = [variable for _, variable in pairs]
         norms, global_norm = self._norms_of(gradients)
         # After the last one that may be left out none counts, until somebody looks.
@@ -241,6 +241,13 @@ class GradientSteps:
 
 def _variable(value: tf.Tensor) -> tf.Variable:
     return tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
+def _dense(gradient: Any, variable: Any) -> tf.Tensor:
+    """Gives `gradient` as a tensor of the variable's shape, which some of TensorFlow's gradients do not know."""
+    gradient = tf.convert_to_tensor(gradient)
+    gradient.set_shape(variable.shape)
+    return gradient
 
 
 def _number(value: Any) -> tf.Tensor:

@@ -269,7 +269,7 @@ def _inner_loop(
     inputs = _by_steps(sequences, layer.go_backwards)
     if mask is not None:
         mask = _by_steps(keras.tree.flatten(mask)[0][..., tf.newaxis], layer.go_backwards)
-    from_inputs = tf.nn.bias_add(tf.tensordot(inputs, kernel, 1), of_input)
+    from_inputs = tf.nn.bias_add(_product(inputs, kernel), of_input)
     states = tuple(keras.tree.flatten(initial_state))
     outputs, states = recurrence(_CELLS[type(layer)], from_inputs, recurrent_kernel, tuple(biases), states, mask)
     if mask is not None:  # As Keras has it: before the first step there is there are none, afterwards the last again.
@@ -278,6 +278,13 @@ def _inner_loop(
     last = states[0] if mask is None else outputs[-1]
     outputs = tf.transpose(outputs, (1, 0, 2)) if layer.return_sequences else last[:, tf.newaxis]
     return last, outputs, list(states)
+
+
+def _product(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Gives what `tf.tensordot(inputs, kernel, 1)` does, whose gradient forgets the shape of the kernel."""
+    timesteps, batch, features = tf.unstack(tf.shape(inputs))
+    rows = tf.matmul(tf.reshape(inputs, (-1, features)), kernel)
+    return tf.reshape(rows, (timesteps, batch, kernel.shape[-1]))
 
 
 def _by_steps(tensor: tf.Tensor, backwards: bool) -> tf.Tensor:

@@ -720,6 +720,26 @@ def test_rows_of_an_embedding_are_clipped_with_the_rest(words):
     assert history["clipped_fraction"] == [1.0]
 
 
+class Contraction(keras.layers.Layer):
+    """Features times a kernel, by a product whose gradient does not know its shape while it is traced."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 2))
+
+    def call(self, inputs):
+        return tf.tensordot(inputs, self.kernel, 1)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_gradients_that_do_not_know_their_shape_are_clipped(jit_compile):
+    model = keras.Sequential([keras.Input((4, 3)), Contraction()])
+    model.compile("sgd", "mse", jit_compile=jit_compile)
+    history = model.fit(
+        np.ones((4, 4, 3)), np.ones((4, 4, 2)), verbose=0, callbacks=[GradientClipping(global_norm=1e-6)]
+    )
+    assert history.history["clipped_fraction"] == [1.0]
+
+
 def test_a_model_of_kphys_logs_what_is_clipped():
     model = mlp_regressor(3, hidden_units=4, optimizer="sgd", seed=0)
     before = model.get_weights()

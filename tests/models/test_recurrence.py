@@ -85,6 +85,22 @@ def test_xla_compiles_it(cell):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_gradients_of_a_batch_of_any_size_know_their_shapes(cell):
+    layer = _layer(cell, return_sequences=True)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, STEPS, FEATURES))])
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x, training=True)[0])
+        found = tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
+        assert [gradient.shape for gradient in found] == [weight.shape for weight in layer.trainable_weights]
+        return found
+
+    with own_backward_passes(_of(layer), xla=True):
+        assert gradients.get_concrete_function()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
 def test_it_computes_in_the_layers_precision(dtype):
     layer = _layer(LSTM, return_sequences=True, dtype=dtype)
