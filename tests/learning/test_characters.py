@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
 def test_foretells_better_than_a_table_of_five_letters(real_data):
-    """The last tenth of the text: at most 1.73 nats a character after four epochs. One seed, as it takes minutes.
+    """The last tenth of the text: at most 1.73 nats a character after five epochs. One seed, as it takes minutes:
+    of three 1.68 to 1.70; after four it was 1.715 to 1.743, and the way of rounding decided.
 
     1.73 is what the frequencies of five letters in a row reach on such a tenth. `benchmarks/characters.py` trains
     a larger network to its end.
@@ -19,9 +20,9 @@ def test_foretells_better_than_a_table_of_five_letters(real_data):
     text, test_text = tinyshakespeare.load_data()
     train = character_dataset(text, 100, 32, seed=0)
     test = character_dataset(test_text, 500, 40, shuffle=False, vocabulary=train.vocabulary)
-    rate = keras.optimizers.schedules.CosineDecay(0.008, 4 * len(train))
+    rate = keras.optimizers.schedules.CosineDecay(0.008, 5 * len(train))
     model = char_rnn(len(train.vocabulary), units=128, learning_rate=rate, seed=0)
-    model.fit(train, epochs=4, verbose=0)
+    model.fit(train, epochs=5, verbose=0)
     assert model.evaluate(test, verbose=0, return_dict=True)["loss"] <= 1.73
     text = model.generate("ROMEO:\n", 2000, temperature=0.5, seed=0)
     words = set("".join(character if character.isalpha() else " " for character in test_text).split())
