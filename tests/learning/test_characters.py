@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 def test_foretells_better_than_a_table_of_five_letters(real_data):
     """The last tenth of the text: at most 1.73 nats a character after five epochs. One seed, as it takes minutes:
-    of three 1.68 to 1.70; after four it was 1.715 to 1.743, and the way of rounding decided.
+    of two 1.68 and 1.70; after four, of three, it was 1.715 to 1.743, and the way of rounding decided.
 
     1.73 is what the frequencies of five letters in a row reach on such a tenth. `benchmarks/characters.py` trains
     a larger network to its end.
