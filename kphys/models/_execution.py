@@ -25,7 +25,7 @@ class Execution(NamedTuple):
 #                  Adam's update is one kernel without XLA, both are 1.1 to 1.2 times as fast as 32 steps alone.
 #   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's.
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it. That of
-#                  layers that hand on sequences only with the backward pass of `_recurrence`, 1.3 to 2.3; with Keras'
+#                  layers that hand on sequences only with the backward pass of `_recurrence`, 1.1 to 2.3; with Keras'
 #                  own 0.45 (LSTM, 128 units, 200 steps) to 1.2.
 #   of any length  without XLA, which would compile anew for every length that it meets.
 # XLA takes 1 to 4 seconds to compile, and saves 0.2 to 0.5 ms a step of dense, 3 to 10 of recurrent layers.
