@@ -1,7 +1,7 @@
 """Recurrent layers for XLA: one product for what comes from all inputs, and a backward pass of their own.
 
-XLA compiles the gradient of TensorFlow's loop so that it copies all steps' outputs at every step: with the number T of
-steps its time grows as T² in every layer that hands on a sequence. Here a step of the backward pass has one product,
+As XLA compiles the gradient of TensorFlow's loop, its time grows as T² with the number T of steps in every layer that
+hands on a sequence. Here a step of the backward pass has one product,
 
     δ_t = (∂L/∂h_t, …) times the slopes of the gates,    ∂L/∂h_(t−1) = δ_t Uᵀ + …,
 
