@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from kphys.models._updates import put
+
 Tensors = tuple[tf.Tensor, ...]
 
 
@@ -237,8 +239,7 @@ def own_backward_passes(model: keras.Model, xla: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer in layers:
             if _is_usual(layer) and "inner_loop" not in vars(layer):
-                stack.callback(vars(layer).pop, "inner_loop", None)
-                layer.inner_loop = functools.partial(_inner_loop, layer, layer.inner_loop)
+                put(stack, layer, "inner_loop", functools.partial(_inner_loop, layer, layer.inner_loop))
         yield
 
 

@@ -33,17 +33,18 @@ def mended_updates(model: keras.Model, xla: bool) -> Iterator[None]:
             if {_APPLY, _ALL_REDUCE} & vars(optimizer).keys():  # A callback evaluates in a `fit`, which has seen to it.
                 continue
             if not _is_linear(optimizer):
-                _put(stack, optimizer, _APPLY, functools.partial(_apply_dense, optimizer._backend_apply_gradients))
+                put(stack, optimizer, _APPLY, functools.partial(_apply_dense, optimizer._backend_apply_gradients))
             if alone:
-                _put(stack, optimizer, _ALL_REDUCE, list)
+                put(stack, optimizer, _ALL_REDUCE, list)
             if alone and not xla and _is_plain_adam(optimizer):
-                _put(stack, optimizer, _UPDATE, functools.partial(_update_as_adam, optimizer))
+                put(stack, optimizer, _UPDATE, functools.partial(_update_as_adam, optimizer))
         yield
 
 
-def _put(stack: contextlib.ExitStack, optimizer: Any, name: str, method: Callable[..., Any]) -> None:
-    stack.callback(vars(optimizer).pop, name, None)
-    setattr(optimizer, name, method)
+def put(stack: contextlib.ExitStack, instance: Any, name: str, method: Callable[..., Any]) -> None:
+    """Puts `method` on `instance` in place of its class's, until `stack` ends."""
+    stack.callback(vars(instance).pop, name, None)
+    setattr(instance, name, method)
 
 
 def _inner_optimizers(optimizer: Any) -> Iterator[Any]:

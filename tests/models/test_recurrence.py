@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import keras
 import numpy as np
 import pytest
@@ -42,6 +44,11 @@ def _layer(cell, **settings):
     return layer
 
 
+def _assert_same(answers, expected):
+    for a, b in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
@@ -53,8 +60,7 @@ def test_it_is_keras_layer_with_keras_gradients(cell, sequences, backwards, mask
         assert "inner_loop" in vars(layer)
         answers = _answers(layer, masked)
     assert "inner_loop" not in vars(layer)
-    for a, b in zip(answers, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    _assert_same(answers, expected)
 
 
 def _of(layer):
@@ -71,8 +77,7 @@ def test_missing_steps_are_zero_where_keras_has_zeros(cell):
     with own_backward_passes(_of(layer), xla=True):
         answers = _answers(layer, masked=True)
     np.testing.assert_array_equal(answers[0].numpy()[~MASK], 0.0)
-    for a, b in zip(answers, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    _assert_same(answers, expected)
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU])
@@ -81,8 +86,7 @@ def test_xla_compiles_it(cell):
     expected = _answers(layer, masked=True)
     with own_backward_passes(_of(layer), xla=True):
         answers = tf.function(_answers, jit_compile=True)(layer, masked=True)
-    for a, b in zip(answers, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    _assert_same(answers, expected)
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
@@ -143,8 +147,8 @@ def test_without_xla_keras_loops():
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("model", ["rnn_classifier", "char_rnn", "seq2seq"])
 def test_training_has_it_and_answers_do_not(model, monkeypatch):
-    trained = []
-    monkeypatch.setattr(_recurrence, "recurrence", _counting(trained))
+    trained = Mock(wraps=_recurrence.recurrence)
+    monkeypatch.setattr(_recurrence, "recurrence", trained)
     x = np.random.default_rng(0).integers(1, 5, (4, STEPS))
     model, data = {
         "rnn_classifier": (kphys.rnn_classifier((STEPS, 1), 5, units=2, bidirectional=True), (x[..., None], x[:, 0])),
@@ -153,19 +157,10 @@ def test_training_has_it_and_answers_do_not(model, monkeypatch):
     }[model]
     calls_of(model).steps_worth_xla = None
     model.evaluate(*data, verbose=0)
-    assert not trained
+    assert not trained.called
     model.fit(*data, verbose=0)
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
-    assert len(trained) == len(layers) > 0
-
-
-def _counting(calls):
-    def recurrence(*arguments):
-        calls.append(arguments)
-        return computed(*arguments)
-
-    computed = _recurrence.recurrence
-    return recurrence
+    assert trained.call_count == len(layers) > 0
 
 
 def test_an_error_leaves_the_layer_as_it_was():
