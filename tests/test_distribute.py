@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contract_table import ROWS
-from distribute_process import EPOCHS, KILLED_EPOCH, VALIDATED, straight_line, train_rows
+from distribute_process import EPOCHS, KILLED_EPOCH, LOGS, VALIDATED, clipping, straight_line, train_rows
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from new_process import run_python
 
@@ -290,9 +290,11 @@ def test_two_workers_train_one_model_and_the_chief_alone_writes(tmp_path):
         np.testing.assert_array_equal(found["weights"], chief["weights"])
         assert found["same"]
         assert list(found["paths"]) == [str(tmp_path / "shared" / name) for name in ("record", "best.keras")]
-    _, history = straight_line(2)
+    model, history = straight_line(2, clipping())
+    assert 0 < history.history["clipped_fraction"][0] < 1
     for found in (chief, worker):
-        np.testing.assert_allclose(found["loss"], history.history["loss"], rtol=1e-5)
+        np.testing.assert_allclose(found["logs"], [history.history[name] for name in LOGS], rtol=1e-5)
+        np.testing.assert_allclose(found["weights"], model.get_weights()[0], rtol=1e-5, atol=1e-6)
     shared = tmp_path / "shared"
     assert sorted(path.name for path in shared.iterdir()) == [
         "1.weights.h5", "2.weights.h5", "backup", "best.keras", "board", "images", "job.keras", "keras-backup",
