@@ -180,7 +180,7 @@ def as_if_long(model: Any, xla: bool | None = None) -> Any:
     """Gives a builder's `model` as a long training has it from the first step on, or with XLA, or without."""
     from kphys.models._calls import calls_of
 
-    calls_of(model).steps_worth_xla = None
+    calls_of(model).steps_worth_xla = None if xla is False else 1
     if xla is not None:
         model.jit_compile = xla
     return model

@@ -40,7 +40,7 @@ class Row:
         options = {name: _new(value) for name, value in self.options.items()}
         model = getattr(kphys, self.builder)(*arguments, seed=seed, **options)
         if xla is not None:
-            calls_of(model).steps_worth_xla = None
+            calls_of(model).steps_worth_xla = 1 if xla else None
             model.jit_compile = xla and model.jit_compile
         return model
 

@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +21,14 @@ from kphys.models._updates import mended_updates
 _TRACED = ("train_function", "test_function", "predict_function")
 
 
+class Mode(NamedTuple):
+    """Of a call: how many batches at a time, and whether XLA compiles the model, or the loops over steps in it."""
+
+    steps: int
+    xla: bool
+    loops: bool
+
+
 class Calls:
     """What the house remembers of one model: an object of its own, which Keras and TensorFlow do not look into."""
 
@@ -29,7 +37,7 @@ class Calls:
         self.steps_worth_xla: int | None = None
         self.uses_xla = False  # Since some `fit`; its code is there already.
         self.usual_steps: int | None = None  # While a call takes other numbers of batches.
-        self.traced: dict[tuple[int, bool], tuple[Any, ...]] = {}
+        self.traced: dict[Mode, tuple[Any, ...]] = {}
         self.traced_for: Any = None  # Keras' record of the `compile` that these were traced for.
 
 
@@ -77,6 +85,8 @@ def _steps_worth_xla(model: keras.Model) -> int | None:
 def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) -> Callable[..., Any]:
     """Gives `fit` or `evaluate` with no more batches a call than its arguments allow, and with XLA where it pays.
 
+    A builder that chose from when on XLA pays, but not to compile the model, has the loops in it compiled.
+
     Steps made before count in a `fit`, and once one has gone through XLA all later ones do. Callbacks that act on
     batches are called after each, as Keras promises. And as a call of several batches takes that many from a data set
     whether asked for or not, numbers of steps must be multiples of it.
@@ -94,10 +104,17 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
             steps = 1
         calls, batches = calls_of(model), _batches(arguments)
-        xla = bool(model.jit_compile) and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
+        has_xla = bool(model.jit_compile) or _steps_worth_xla(model) is not None
+        uses_xla = has_xla and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
         if trains:
-            calls.uses_xla = xla
-        with _running(model, steps, xla), mended_updates(model, xla), own_backward_passes(model, xla):
+            calls.uses_xla = uses_xla
+        xla = uses_xla and bool(model.jit_compile)
+        loops = uses_xla and trains and not xla
+        with (
+            _running(model, Mode(steps, xla, loops)),
+            mended_updates(model, xla),
+            own_backward_passes(model, xla, loops),
+        ):
             return method(*args, **kwargs)
 
     return run
@@ -128,27 +145,27 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
         free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
         if free and isinstance(given.arguments.get("x"), np.ndarray):
             given.arguments["batch_size"] = _prediction_batch(model)
-        with _running(model, 1, xla):
+        with _running(model, Mode(1, xla, loops=False)):
             return method(*given.args, **given.kwargs)
 
     return run
 
 
 @contextlib.contextmanager
-def _running(model: keras.Model, steps: int, xla: bool) -> Iterator[None]:
+def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     """Has `model` run in this way, with what was traced for it before; afterwards it is as it was."""
     calls, config = calls_of(model), getattr(model, "_compile_config", None)
     if calls.traced_for is not config:
         calls.traced.clear()
         calls.traced_for = config
-    usual = model.steps_per_execution, bool(model.jit_compile)
-    if usual == (steps, xla):
+    usual = Mode(model.steps_per_execution, bool(model.jit_compile), loops=False)
+    if usual == wanted:
         yield
         return
     outermost = calls.usual_steps is None
     if outermost:
-        calls.usual_steps = usual[0]
-    _switch(model, usual, (steps, xla))
+        calls.usual_steps = usual.steps
+    _switch(model, usual, wanted)
     finished = False
     try:
         yield
@@ -157,17 +174,17 @@ def _running(model: keras.Model, steps: int, xla: bool) -> Iterator[None]:
         if outermost:
             calls.usual_steps = None
         if getattr(model, "_compile_config", None) is config:  # Not compiled by a callback, that is.
-            _switch(model, (steps, xla), usual)
+            _switch(model, wanted, usual)
             if not finished:  # What a callback had traced otherwise it has not put back.
-                del calls.traced[steps, xla]
+                del calls.traced[wanted]
 
 
-def _switch(model: keras.Model, present: tuple[int, bool], wanted: tuple[int, bool]) -> None:
+def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
     traced = calls_of(model).traced
     traced[present] = tuple(getattr(model, name) for name in _TRACED)
     for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
         setattr(model, name, function)
-    model.steps_per_execution, model.jit_compile = wanted
+    model.steps_per_execution, model.jit_compile, _ = wanted
 
 
 # === Whether XLA pays ===

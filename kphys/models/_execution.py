@@ -12,7 +12,8 @@ class Execution(NamedTuple):
     """How a compiled model runs: through XLA or not, how many batches one call trains on, how many are worth XLA.
 
     A `fit` that asks for fewer steps in all goes without XLA, which takes seconds to compile, and so does `evaluate` or
-    `predict` for fewer batches. `None`: any is worth it.
+    `predict` for fewer batches. `None`: any is worth it. A model that is not compiled with XLA has in a longer `fit`
+    the loops over steps compiled alone, where all samples have as many; `None`: it has not.
     """
 
     jit_compile: bool | str
@@ -27,7 +28,8 @@ class Execution(NamedTuple):
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it. That of
 #                  layers that hand on sequences only with the backward pass of `_recurrence`, 1.1 to 2.3; with Keras'
 #                  own 0.45 (LSTM, 128 units, 200 steps) to 1.2.
-#   of any length  without XLA, which would compile anew for every length that it meets.
+#   of any length  without XLA, which would compile anew for every length that it meets; where data have one length, the
+#                  loops alone 2.0 to 2.5 (LSTM, 64 units, 40 words).
 # XLA takes 1 to 4 seconds to compile, and saves 0.2 to 0.5 ms a step of dense, 3 to 10 of recurrent layers.
 # Autoencoders take the row of the layers that they are made of, but
 #   dense autoencoder  as fast through XLA as without: large products take the time, and XLA a fifth more memory.
@@ -37,7 +39,7 @@ _SETTINGS = {
     ("dense autoencoder", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=500),
-    ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
+    ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32, steps_worth_xla=500),
     ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("dense autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("convolutional", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
@@ -61,13 +63,13 @@ def execution(family: str) -> Execution:
         return REPLICATED
     device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
     settings = _SETTINGS[family, device]
-    if settings.jit_compile is True and _share_of_mappings() > _MOST_MAPPINGS:
+    if (settings.jit_compile is True or settings.steps_worth_xla) and _share_of_mappings() > _MOST_MAPPINGS:
         warnings.warn(
             "This process has trained hundreds of models, and TensorFlow keeps the compiled code of each: this one is "
             "compiled without XLA, and trains up to twice as slowly. Train so many in several processes.",
             stacklevel=2,
         )
-        return settings._replace(jit_compile=False)
+        return settings._replace(jit_compile=False, steps_worth_xla=None)
     return settings
 
 

@@ -1,5 +1,7 @@
 """Recurrent layers for XLA: one product for what comes from all inputs, and a backward pass of their own.
 
+XLA compiles them with the model that they are in, or, where that has what XLA has not, strings, all alone.
+
 As XLA compiles the gradient of TensorFlow's loop, its time grows as T² with the number T of steps in every layer that
 hands on a sequence. Here a step of the backward pass has one product,
 
@@ -230,16 +232,17 @@ def _loop(
 
 
 @contextlib.contextmanager
-def own_backward_passes(model: keras.Model, xla: bool) -> Iterator[None]:
-    """Has the recurrent layers of `model` run as above in what is traced meanwhile for XLA; then they are as before.
+def own_backward_passes(model: keras.Model, xla: bool, alone: bool = False) -> Iterator[None]:
+    """Has the recurrent layers of `model` run as above in what is traced meanwhile; then they are as before.
 
-    Not where there is a GPU, for which cuDNN has kernels. An evaluation within a `fit` finds that done.
+    That is for XLA, or without it where XLA compiles the layers `alone`. Not where there is a GPU, for which cuDNN has
+    kernels. An evaluation within a `fit` finds that done.
     """
-    layers = model._flatten_layers() if xla and not tf.config.get_visible_devices("GPU") else ()
+    layers = model._flatten_layers() if (xla or alone) and not tf.config.get_visible_devices("GPU") else ()
     with contextlib.ExitStack() as stack:
         for layer in layers:
             if _is_usual(layer) and "inner_loop" not in vars(layer):
-                put(stack, layer, "inner_loop", functools.partial(_inner_loop, layer, layer.inner_loop))
+                put(stack, layer, "inner_loop", functools.partial(_inner_loop, layer, layer.inner_loop, alone))
         yield
 
 
@@ -256,13 +259,16 @@ def _is_usual(layer: keras.layers.Layer) -> bool:
 def _inner_loop(
     layer: keras.layers.RNN,
     keras_loop: Callable[..., Any],
+    alone: bool,
     sequences: Any,
     initial_state: Any,
     mask: Any,
     training: bool | None = False,
 ) -> tuple[Any, Any, list[Any]]:
     """Stands for `RNN.inner_loop`: gives the last output, all outputs or that alone, and the last states."""
-    if not training:  # Keras' loop keeps nothing for a way back, and takes half the time.
+    # Keras' loop keeps nothing for a way back, and answers in half the time. Alone, XLA would compile anew for every
+    # number of steps.
+    if not training or (alone and sequences.shape[1] is None):
         return keras_loop(sequences, initial_state, mask=mask, training=training)
     cell = layer.cell
     kernel, recurrent_kernel, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
@@ -272,7 +278,10 @@ def _inner_loop(
         mask = _by_steps(keras.tree.flatten(mask)[0][..., tf.newaxis], layer.go_backwards)
     from_inputs = tf.nn.bias_add(_product(inputs, kernel), of_input)
     states = tuple(keras.tree.flatten(initial_state))
-    outputs, states = recurrence(_CELLS[type(layer)], from_inputs, recurrent_kernel, tuple(biases), states, mask)
+    run = functools.partial(recurrence, _CELLS[type(layer)])
+    if alone:
+        run = tf.function(run, autograph=False, jit_compile=True)
+    outputs, states = run(from_inputs, recurrent_kernel, tuple(biases), states, mask)
     if mask is not None:  # As Keras has it: before the first step there is there are none, afterwards the last again.
         shown = mask if layer.zero_output_for_mask else tf.cumsum(tf.cast(mask, tf.int32)) > 0
         outputs = tf.where(shown, outputs, tf.zeros_like(outputs))

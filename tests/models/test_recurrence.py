@@ -1,4 +1,4 @@
-"""The backward pass of recurrent layers that XLA compiles: outputs, states and gradients are those of Keras' layers."""
+"""The backward pass of recurrent layers for XLA: outputs, states and gradients are those of Keras' layers."""
 
 from __future__ import annotations
 
@@ -89,6 +89,16 @@ def test_xla_compiles_it(cell):
     _assert_same(answers, expected)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_xla_compiles_it_alone(cell, masked):
+    layer = _layer(cell)
+    expected = _answers(layer, masked)
+    with own_backward_passes(_of(layer), xla=False, alone=True):
+        answers = _answers(layer, masked)
+    _assert_same(answers, expected)
+
+
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
 def test_gradients_of_a_batch_of_any_size_know_their_shapes(cell):
     layer = _layer(cell, return_sequences=True)
@@ -161,6 +171,35 @@ def test_training_has_it_and_answers_do_not(model, monkeypatch):
     model.fit(*data, verbose=0)
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
     assert trained.call_count == len(layers) > 0
+
+
+TEXTS = ["a muon decays", "the muon", "a star shines", ""] * 4
+CLASSES = np.array([0, 0, 1, 1] * 4)
+
+
+def _reader(length=None):
+    vectorization = keras.layers.TextVectorization(output_sequence_length=length)
+    vectorization.adapt(TEXTS)
+    return kphys.text_classifier(vectorization, 2, embedding_dim=3, units=3, seed=0)
+
+
+def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(monkeypatch):
+    loops = Mock(wraps=_recurrence.recurrence)
+    monkeypatch.setattr(_recurrence, "recurrence", loops)
+    model, trained = _reader(length=4), _reader(length=4)
+    for epochs, worth, called in ((2, 100, 0), (4, 4, 1), (1, 100, 1)):  # Compiled once, it stays.
+        calls_of(model).steps_worth_xla = worth
+        model.fit(TEXTS, CLASSES, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
+        model.evaluate(TEXTS, CLASSES, verbose=0)
+        assert loops.call_count == called
+    trained.fit(TEXTS, CLASSES, batch_size=8, epochs=7, shuffle=False, verbose=0)
+    assert loops.call_count == 1
+    for a, b in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    of_any_length = _reader()
+    calls_of(of_any_length).steps_worth_xla = 1
+    of_any_length.fit(TEXTS, CLASSES, verbose=0)
+    assert loops.call_count == 1
 
 
 def test_an_error_leaves_the_layer_as_it_was():

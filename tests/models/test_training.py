@@ -240,7 +240,7 @@ def test_predict_is_the_model_itself_for_every_number_of_samples(caplog, monkeyp
     for number in (1, 2, 31, 32, 33, 64, 70):
         predicted = model.predict(x[:number], verbose=0)
         np.testing.assert_allclose(predicted, model(x[:number]), rtol=1e-5, atol=1e-6)
-    (_, _, predict_function) = calls_of(model).traced[1, False]
+    (_, _, predict_function) = calls_of(model).traced[1, False, False]
     assert predict_function.experimental_get_tracing_count() <= 2
     assert "retracing" not in caplog.text
     assert model.steps_per_execution == 32
