@@ -131,10 +131,18 @@ def dense_stack(
     return features
 
 
-def embedding(vocabulary_size: int, embedding_dim: int, seeds: Seeds, **settings: Any) -> keras.layers.Embedding:
-    """Gives the layer of the vectors of words, characters or other tokens."""
+def embedding(
+    vocabulary_size: int, embedding_dim: int, seeds: Seeds, *, spread: float | None = None, **settings: Any
+) -> keras.layers.Embedding:
+    """Gives the layer of the vectors of words, characters or other tokens.
+
+    They start from N(0, `spread`²), or, with `None`, as small as Keras has them, ±0.05: such vectors look alike to
+    cells, for hundreds of steps, but where examples are few, or words rare, wide ones are learnt by heart instead.
+    """
     check_room("`vocabulary_size` and `embedding_dim`", vocabulary_size, embedding_dim)
-    initializer = keras.initializers.RandomUniform(seed=seeds())
+    seed = seeds()
+    small = keras.initializers.RandomUniform(seed=seed)
+    initializer = small if spread is None else keras.initializers.RandomNormal(stddev=spread, seed=seed)
     return keras.layers.Embedding(vocabulary_size, embedding_dim, initializer, name="embedding", **settings)
 
 

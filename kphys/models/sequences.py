@@ -47,7 +47,7 @@ def char_rnn(
         vocabulary_size: Number of characters, `len(dataset.vocabulary)`.
         cell: "lstm", "gru" or "simple".
         units: Units of each recurrent layer; the length is the depth.
-        embedding_dim: Components of a character's vector.
+        embedding_dim: Components of a character's vector, which starts from N(0, 1).
         layer_normalization: As in `rnn_classifier`.
         stateful: `True` carries the states from batch to batch, for data sets with `stateful=True`: the network learns
             with a memory longer than the pieces. Every epoch, evaluation and prediction starts from the state zero.
@@ -89,7 +89,7 @@ def char_rnn(
     seeds = _parts.Seeds(seed)
 
     inputs = keras.Input((None,), batch_size=batch_size, dtype="int32", name="inputs")
-    features = _parts.embedding(vocabulary_size, embedding_dim, seeds)(inputs)
+    features = _parts.embedding(vocabulary_size, embedding_dim, seeds, spread=1.0)(inputs)
     features = recurrent_stack(
         features,
         units,

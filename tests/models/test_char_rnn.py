@@ -35,6 +35,12 @@ def with_vocabulary(model, vocabulary="abcdefghijklmnopq"):
     return model
 
 
+def test_vectors_of_characters_start_wide_apart():
+    table = char_rnn(500, seed=0).network.layers[1].embeddings.numpy()
+    assert abs(table.mean()) < 0.02
+    assert abs(table.std() - 1) < 0.02
+
+
 # === Data sets ===
 
 
