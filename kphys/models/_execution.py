@@ -63,7 +63,7 @@ def execution(family: str) -> Execution:
         return REPLICATED
     device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
     settings = _SETTINGS[family, device]
-    if (settings.jit_compile is True or settings.steps_worth_xla) and _share_of_mappings() > _MOST_MAPPINGS:
+    if settings.steps_worth_xla is not None and _share_of_mappings() > _MOST_MAPPINGS:
         warnings.warn(
             "This process has trained hundreds of models, and TensorFlow keeps the compiled code of each: this one is "
             "compiled without XLA, and trains up to twice as slowly. Train so many in several processes.",

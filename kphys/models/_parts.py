@@ -140,9 +140,10 @@ def embedding(
     cells, for hundreds of steps, but where examples are few, or words rare, wide ones are learnt by heart instead.
     """
     check_room("`vocabulary_size` and `embedding_dim`", vocabulary_size, embedding_dim)
-    seed = seeds()
-    small = keras.initializers.RandomUniform(seed=seed)
-    initializer = small if spread is None else keras.initializers.RandomNormal(stddev=spread, seed=seed)
+    if spread is None:
+        initializer = keras.initializers.RandomUniform(seed=seeds())
+    else:
+        initializer = keras.initializers.RandomNormal(stddev=spread, seed=seeds())
     return keras.layers.Embedding(vocabulary_size, embedding_dim, initializer, name="embedding", **settings)
 
 

@@ -235,8 +235,8 @@ def _loop(
 def own_backward_passes(model: keras.Model, xla: bool, alone: bool = False) -> Iterator[None]:
     """Has the recurrent layers of `model` run as above in what is traced meanwhile; then they are as before.
 
-    That is for XLA, or without it where XLA compiles the layers `alone`. Not where there is a GPU, for which cuDNN has
-    kernels. An evaluation within a `fit` finds that done.
+    With `xla` XLA compiles them in the model, which is what they are for; with `alone` just them. Not where there is a
+    GPU, for which cuDNN has kernels. An evaluation within a `fit` finds that done.
     """
     layers = model._flatten_layers() if (xla or alone) and not tf.config.get_visible_devices("GPU") else ()
     with contextlib.ExitStack() as stack:
