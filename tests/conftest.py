@@ -1,4 +1,4 @@
-"""What all tests share: which cases of a test a person runs, and that small graphs are not optimized."""
+"""What all tests share: which cases of a test a person runs, no seed, and that small graphs are not optimized."""
 
 from collections import Counter
 
@@ -22,3 +22,4 @@ def pytest_runtest_setup(item):
     """Has TensorFlow rewrite graphs only in long trainings and new processes: elsewhere that is a sixth of the time."""
     in_short = "learning" not in item.path.parts
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": in_short})
+    tf.random.set_seed(None)  # What another test has set would make this one's luck depend on their order.

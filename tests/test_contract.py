@@ -19,19 +19,19 @@ import kphys
 from kphys.callbacks import EarlyStopping, GradientClipping, ImageLogger, LearningRateFinder, TrainingRecord
 
 ALL = pytest.mark.parametrize("name", [pytest.param(name) for name in ROWS])
-# What takes a second or two: one row a builder for everybody.
+# One row a builder for everybody.
 FIRST = {row.builder: name for name, row in reversed(ROWS.items()) if row.every_check}
 LONGER = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if FIRST[row.builder] == name else pytest.mark.slow) for name, row in ROWS.items()],
 )
 
-# What takes longer: one row a family for everybody, one a kind of output and of layer with the slow tests.
-EVERYBODY = ("mlp_classifier[binary]", "rnn_classifier[lstm]")
+# What takes longer: one row for everybody, one a kind of output and of layer with the slow tests.
+EVERYBODY = "mlp_classifier[binary]"
 SOME = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in EVERYBODY else pytest.mark.slow)
+        pytest.param(name, marks=[] if name == EVERYBODY else pytest.mark.slow)
         for name, row in ROWS.items()
         if row.every_check or "dropout" in row.options
     ],
@@ -84,14 +84,14 @@ def loaded_elsewhere(
     return folder
 
 
-@ALL
+@LONGER
 def test_has_the_shape_and_the_number_of_weights(name, models):
     row, model = ROWS[name], models[name]
     assert model.count_params() == row.weights
     assert model.predict(row.inputs(), verbose=0).shape == (BATCH, *row.outputs)
 
 
-@ALL
+@LONGER
 def test_is_keras_own_class_and_compiled(name, models):
     row, model = ROWS[name], models[name]
     if row.kind.model is None:
@@ -156,7 +156,7 @@ THROUGH_XLA = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in EVERYBODY else pytest.mark.slow) for name in THROUGH_XLA]
+    "name", [pytest.param(name, marks=[] if name == EVERYBODY else pytest.mark.slow) for name in THROUGH_XLA]
 )
 def test_xla_trains_the_same_weights(name):
     row = ROWS[name]
@@ -171,10 +171,16 @@ def test_xla_trains_the_same_weights(name):
 CLIPPING = ("gradient_norm", "gradient_norm_max", "clipped_fraction", "skipped_steps")
 
 
-@LONGER
-def test_fits_under_tensorboard_and_the_callbacks(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "xla"),
+    [
+        *(pytest.param(*row.values, False, marks=row.marks) for row in LONGER.args[1]),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in THROUGH_XLA),
+    ],
+)
+def test_fits_under_tensorboard_and_the_callbacks(name, xla, tmp_path):
     row = ROWS[name]
-    model = row.build(xla=row.every_check)
+    model = row.build(xla=xla)
     callbacks = [
         EarlyStopping(row.kind.loss, patience=5, restore_best_weights=True),
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),
@@ -234,7 +240,7 @@ def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(name, t
     row = ROWS[name]
 
     def fit(folder, *callbacks):
-        model = row.build(xla=name in EVERYBODY)
+        model = row.build(xla=name == EVERYBODY)
         callbacks = [keras.callbacks.BackupAndRestore(tmp_path / folder), *callbacks]
         return model, row.fit(model, epochs=3, callbacks=callbacks)
 

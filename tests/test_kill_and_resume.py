@@ -120,7 +120,7 @@ def fit(model, *callbacks):
 
 
 # h5py cannot flush the file that is given up, and says so once more.
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("who", ["BackupAndRestore", "ModelCheckpoint"])
 def test_a_full_disk_is_named_and_keeps_what_is_there(disk, who):

@@ -29,6 +29,7 @@ def test_a_family_that_learns_without_targets(tmp_path, monkeypatch):
     assert (tmp_path / "vae.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_family_that_learns_from_a_text(tmp_path, capsys):
     assert tour.main(["--quick", "--only", "word_vectors", "--out", str(tmp_path)]) == 0
     assert "counts a word" in capsys.readouterr().out

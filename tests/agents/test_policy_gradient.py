@@ -230,7 +230,7 @@ def enumerated(baseline, reward_to_go, num_steps, episodes):
     return total[1], total[2] - total[1] ** 2
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("baseline", "reward_to_go"), [(None, False), (None, True), ("mean", False), ("mean", True), ("optimal", False)]
 )
@@ -364,6 +364,7 @@ def test_steps_lie_episode_after_episode(mode, cut_off):
     assert sorted(length for *_, length in play.ended) == sorted(lengths)
 
 
+@pytest.mark.slow
 def test_the_episodes_of_an_update_are_fixed_beforehand():
     # The first four to end would be short: 5 steps is the mean of all.
     agent = reinforce(2, 2, **SMALL)
@@ -463,6 +464,7 @@ def test_a_learnt_value_goes_on_where_a_time_limit_cut_off(cut_off):
     np.testing.assert_allclose(advantages, expected - values, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_value_network_learns_the_returns():
     agent = reinforce(2, 2, discount=1.0, baseline="value", **{**SMALL, "hidden_units": 16})
     history = agent.fit(Clock(), epochs=4, steps_per_epoch=1500, verbose=0).history
@@ -491,7 +493,7 @@ def assert_same(ours, theirs):
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_that_is_resumed_goes_on_as_if_nothing_had_happened(kind, tmp_path):
     def made():

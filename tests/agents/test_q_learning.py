@@ -374,6 +374,7 @@ def trained(options, *, upto=3):
     return agent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [pytest.param(RESUMED[0], marks=pytest.mark.slow), RESUMED[1]], ids=["plain", "all"]
 )
@@ -433,6 +434,7 @@ def test_a_killed_fit_goes_on_from_its_backup(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_works_with_the_callbacks_and_compiles_again(tmp_path):
     agent = quick(global_clipnorm=None)
     agent.compile(keras.optimizers.SGD(1e-3), "mse")

@@ -61,7 +61,7 @@ def undisturbed():
     return model
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(("hook", "epochs"), [("on_epoch_begin", [3, 4]), ("on_epoch_end", [3, 4])])
 def test_what_goes_on_is_as_if_nothing_had_happened(undisturbed, tmp_path, hook, epochs, first):

@@ -346,7 +346,7 @@ MORE = (
 )
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("compiled", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_bad_step_is_as_if_it_had_not_been(optimizer, compiled):
@@ -388,6 +388,7 @@ def test_a_loss_scaling_skips_by_itself_and_is_counted():
     assert scaling.dynamic_scale.numpy() < 2.0**126
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_bad_steps_in_a_row_end_training_and_name_the_variable(jit_compile):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="first"), keras.layers.Dense(1)])

@@ -503,6 +503,7 @@ def test_without_git_or_with_a_slow_one_there_is_no_commit(monkeypatch, error):
 # === The fingerprint ===
 
 
+@pytest.mark.slow
 def test_seeds_names_watchers_and_progress_leave_the_fingerprint(tmp_path):
     def build(seed, verbose_name):
         inputs = keras.Input((2,))

@@ -122,6 +122,7 @@ def test_the_documentation_is_whole_and_its_examples_run(name):
     assert result.failed == 0
 
 
+@pytest.mark.slow
 def test_a_module_is_imported_on_first_use():
     script = (
         "import sys, kphys; before = set(sys.modules); import kphys.datasets as d; assert 'toy' in dir(d); "

@@ -161,6 +161,7 @@ def fetch_in_a_new_process(file):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_do_not_spoil_it(server, cache):
     """The server answers neither before both have asked, so that both write at the same time."""
     file = server.file("together")

@@ -88,6 +88,7 @@ def weighted_logistic(seed):
     return model
 
 
+@pytest.mark.slow
 def test_weights_and_callbacks_reach_every_fold(separable):
     made = []
 

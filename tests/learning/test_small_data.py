@@ -39,6 +39,7 @@ def test_moons():
     assert model.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"] >= 0.99
 
 
+@pytest.mark.slow
 def test_countdown():
     """Sequences of 10 steps, 300 batches of 20: at least 99 % of the steps at which the output fires, and of all."""
     (x_train, y_train), (x_test, y_test) = countdown.load_data(timesteps=10)

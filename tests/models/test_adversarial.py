@@ -119,7 +119,7 @@ def test_keeps_to_the_guidelines(shape, filters):
     assert (model.generator.output_shape, model.discriminator.input_shape) == ((None, *shape), (None, *shape))
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("size", "kernel_size", "maps"),
     [
@@ -567,6 +567,7 @@ def test_the_same_seed_builds_alike_and_another_does_not():
     assert one.seed == again.seed != other.seed
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_alike_and_another_does_not():
     x, models = normal((24, 2)), [dense_gan("replay", seed=seed) for seed in (1, 1, 2)]
     start = models[0].get_weights()
@@ -578,6 +579,7 @@ def test_the_same_seed_trains_alike_and_another_does_not():
     assert all((a.numpy() != b.numpy()).any() for a, b in zip(one.weights[:4], other.weights[:4], strict=True))
 
 
+@pytest.mark.slow
 def test_works_with_the_callbacks(tmp_path):
     model, x = small(mode_collapse_guard="replay"), pixels()
     callbacks = [
@@ -624,6 +626,7 @@ def test_one_batch_a_call_where_a_callback_acts_on_batches():
     assert seen == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_half_precision_stays_finite_and_scales_both_losses():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -650,6 +653,7 @@ def going_on_is_resuming(model, loaded, x):
     same(state(model), state(loaded))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("guard", ["replay", *(pytest.param(guard, marks=pytest.mark.slow) for guard in GUARDS)])
 def test_a_file_keeps_settings_both_optimizers_buffer_and_noise(tmp_path, guard):
     x = np.round(255 * pixels()).astype("uint8")
@@ -682,6 +686,7 @@ def test_a_file_of_weights_keeps_them_and_the_state_of_dropout(tmp_path):
     going_on_is_resuming(one, other, x)
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_from_its_backup_as_if_nothing_had_happened(tmp_path):
     x = normal((32, 2))
 

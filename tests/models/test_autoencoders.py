@@ -62,7 +62,7 @@ def same_weights(a, b, **tolerance):
 # === Principal components ===
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("tied_weights", "hidden_units"), [(False, ()), (True, ()), (True, (5,))])
 def test_linear_units_find_the_principal_components(tied_weights, hidden_units):
     generator = np.random.default_rng(0)
@@ -128,7 +128,7 @@ def test_tied_convolutions_have_half_the_kernels():
     assert untied.count_params() - conv_autoencoder((28, 28, 3)).count_params() == 2 * 128 * 5 + 5 + 128
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("options", [{}, {"tied_weights": True}, {"latent_dim": 3, "filters": (4, 2)}])
 def test_images_of_any_size_come_back_in_their_shape(options):
     # With widths from 33 down.
@@ -141,6 +141,7 @@ def test_images_of_any_size_come_back_in_their_shape(options):
             assert model.decoder.input_shape[1:3] == (math.ceil(height / 8), math.ceil((41 - height) / 8))
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("tied_weights", [False, True])
 @pytest.mark.parametrize("kernel_size", [1, 2, 5])
 def test_images_come_back_through_kernels_of_any_size(kernel_size, tied_weights):
@@ -386,6 +387,7 @@ def test_normalization_and_cross_entropy():
     np.testing.assert_allclose(model.anomaly_score(x), np.mean((p - x) ** 2, axis=1), rtol=1e-5)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("axis", [-1, None, (1, 2, 3)])
 def test_normalization_of_images(axis, tmp_path):
     x = 3 + 2 * random((20, 8, 8, 2))
@@ -466,6 +468,7 @@ def elsewhere(tmp_path_factory):
     return folder, models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_goes_on_in_a_new_process_as_if_nothing_had_happened(name, elsewhere):
     folder, models = elsewhere
@@ -479,6 +482,7 @@ def test_goes_on_in_a_new_process_as_if_nothing_had_happened(name, elsewhere):
         np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_noise_also_in_a_new_process(elsewhere):
     folder, _ = elsewhere
     x = random((4, 6))
@@ -524,6 +528,7 @@ def test_a_step_moves_every_weight(name):
         assert (before != variable.numpy()).any(), variable.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [

@@ -47,7 +47,7 @@ def fit(model, *given, **settings):
     return sees.xla[0]
 
 
-@pytest.mark.cases(4)
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("settings", "xla"),
     [
@@ -88,7 +88,7 @@ class Sequence(keras.utils.PyDataset):
         return x[8 * index : 8 * index + 8], y[8 * index : 8 * index + 8]
 
 
-@pytest.mark.cases(4)
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("x", "settings", "xla"),
     [
@@ -107,6 +107,7 @@ def test_batches_of_data_sets_count(x, settings, xla):
     assert fit(small(), x(), **{"batch_size": None, "shuffle": False, **settings}) is xla
 
 
+@pytest.mark.slow
 def test_several_inputs_are_as_many_batches_as_the_first():
     model = kphys.seq2seq(5, 5, embedding_dim=2, units=2, seed=0)
     calls_of(model).steps_worth_xla = WORTH
@@ -279,5 +280,6 @@ assert graphs() == before, (before, graphs())
 """
 
 
+@pytest.mark.slow
 def test_models_that_are_gone_leave_no_graph_behind():
     run_python("-c", GRAPHS)

@@ -174,7 +174,7 @@ def test_every_epoch_of_a_stateful_network_starts_from_zero():
 # === Writing ===
 
 
-@pytest.mark.cases(3)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 @pytest.mark.parametrize("layer_normalization", [False, True])
 def test_at_temperature_zero_it_writes_what_the_network_finds_likeliest(cell, layer_normalization):
@@ -233,6 +233,7 @@ def test_outputs_without_a_character_are_never_drawn():
     assert set(model.generate("a", 500, temperature=5.0, seed=0)) == set("abc")
 
 
+@pytest.mark.slow
 def test_learns_to_go_on_with_a_text():
     # Every character of the sentence follows from the four before it. Seed 0; none may fail.
     dataset = character_dataset(TEXT, 25, 4, seed=0)
@@ -449,6 +450,7 @@ def test_a_new_process_builds_the_same_and_goes_on_as_if_nothing_had_happened(op
     same(model.get_weights(), saved_arrays(tmp_path / "resumed.npz"))
 
 
+@pytest.mark.slow
 def test_works_with_callbacks(tmp_path):
     dataset = character_dataset(TEXT, 12, 5, seed=0)
     model = small(vocabulary_size=len(dataset.vocabulary))

@@ -81,7 +81,7 @@ MODELS = {
 }
 
 
-@pytest.mark.cases(5)
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("increments", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_forecast_is_a_loop_over_predictions(name, increments):

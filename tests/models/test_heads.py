@@ -324,7 +324,7 @@ def expected_of_steps(task, y, p, weight):
     }
 
 
-@pytest.mark.cases(8)
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_padded_steps_count_in_no_metric_and_not_in_the_loss(sequences, weighted):
     task, model, x, y, real, predictions = sequences

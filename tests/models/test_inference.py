@@ -96,6 +96,7 @@ def test_a_quantized_network_is_answered_as_it_predicts():
     np.testing.assert_allclose(fast_call(model)(x), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_as_predict_does(name):
     build, numpy_can = MODELS[name]

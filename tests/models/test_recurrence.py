@@ -183,6 +183,7 @@ def _reader(length=None):
     return kphys.text_classifier(vectorization, 2, embedding_dim=3, units=3, seed=0)
 
 
+@pytest.mark.slow
 def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(monkeypatch):
     loops = Mock(wraps=_recurrence.recurrence)
     monkeypatch.setattr(_recurrence, "recurrence", loops)
@@ -209,6 +210,7 @@ def test_an_error_leaves_the_layer_as_it_was():
     assert "inner_loop" not in vars(layer)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "options",
     [

@@ -229,7 +229,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.cases(12)
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("cell", CELLS)

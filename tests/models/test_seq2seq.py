@@ -242,7 +242,7 @@ def weighted(kind, y):
     return weights, weights
 
 
-@pytest.mark.cases(3)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", ["none", "samples", "tokens"])
 @pytest.mark.parametrize("batch_size", [24, 7])
 def test_evaluate_gives_the_mean_over_the_tokens(kind, batch_size):
@@ -294,7 +294,7 @@ def test_right_answers_are_those_of_the_greedy_search():
 # === The searches ===
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_greedy_answer_takes_the_most_probable_token_at_every_step(options):
     model = untrained(**options)
@@ -313,7 +313,7 @@ def all_answers(length):
     return [answer for n in range(length + 1) for answer in itertools.product(range(1, OUTPUTS), repeat=n)]
 
 
-@pytest.mark.cases(3)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("options", [OPTIONS[-1], {"bidirectional": True, "cell": "gru"}], ids=str)
 def test_a_wide_beam_finds_the_best_of_all_answers(options, length_penalty):
@@ -411,6 +411,7 @@ def test_predict_gives_the_greedy_answers():
     np.testing.assert_array_equal(model(X), answers)
 
 
+@pytest.mark.slow
 def test_answers_are_as_long_as_the_widest_target_seen():
     model = seq2seq(INPUTS, OUTPUTS, cell="simple", units=3)
     model.jit_compile = False
@@ -447,6 +448,7 @@ def test_a_search_is_traced_once():
     assert model._searches[2].experimental_get_tracing_count() == 1
 
 
+@pytest.mark.slow
 def test_asking_many_models_is_no_retracing(caplog):
     for _ in range(7):
         small().generate(X[:1])
@@ -456,6 +458,7 @@ def test_asking_many_models_is_no_retracing(caplog):
 # === Training ===
 
 
+@pytest.mark.slow
 def test_it_learns_to_turn_sequences_round():
     """Sequences of 1 to 4 of 4 tokens, 340 in all, every one in training: all but 3 of 100 must be right."""
     x = np.array([[*a, *[0] * (4 - len(a))] for n in range(1, 5) for a in itertools.product(range(1, 5), repeat=n)])
@@ -490,6 +493,7 @@ def test_fits_data_sets_and_arrays_with_and_without_validation(weights):
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_split_takes_the_last_samples():
     model = small(cell="simple")
     history = model.fit(X, Y, validation_split=0.25, batch_size=6, verbose=0).history
@@ -511,6 +515,7 @@ def test_batches_of_every_width_train_through_xla():
     assert model.max_length == 4
 
 
+@pytest.mark.slow
 def test_works_with_the_callbacks_and_compiles_again(tmp_path):
     model = small(cell="gru", attention=True, dropout=0.2)
     callbacks = [
@@ -529,6 +534,7 @@ def test_works_with_the_callbacks_and_compiles_again(tmp_path):
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_half_precision_keeps_the_loss_finite():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -759,6 +765,7 @@ def networks(units=4, other=None, tokens=(None,)):
     return encoder, keras.Model([given, state], [keras.layers.Dense(5)(outputs), last])
 
 
+@pytest.mark.slow
 def test_networks_of_ones_own_learn_and_answer():
     model = Seq2Seq(*networks(), 5)
     model.compile("adam")

@@ -36,7 +36,7 @@ def strings(texts):
 # === The network ===
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     "options",
     [
@@ -60,7 +60,7 @@ def test_it_is_rnn_classifier_on_rows_of_the_table(options):
         np.testing.assert_allclose(probability, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 @pytest.mark.parametrize("length", [None, 12])
 def test_padding_changes_nothing(cell, length):
@@ -197,6 +197,7 @@ def test_texts_come_in_every_form(model, form):
     assert loss == pytest.approx(-np.log(expected[np.arange(6), y]).mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_learns_the_same_from_lists_columns_and_tensors():
     y = np.array([0, 1, 2, 0, 1])
     weights = []
@@ -211,6 +212,7 @@ def test_fit_learns_the_same_from_lists_columns_and_tensors():
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_more_batches_than_one_call_takes_equals_arrays():
     texts = TEXTS * 14  # 70 texts: 32 batches in a call, then 3, the last of one text.
     y = np.arange(70) % 3
@@ -228,6 +230,7 @@ def test_a_data_set_of_more_batches_than_one_call_takes_equals_arrays():
     )
 
 
+@pytest.mark.slow
 def test_a_part_is_split_off_for_validation():
     model = text_classifier(vectorization(), 3, **SMALL)
     history = model.fit(TEXTS * 2, np.arange(10) % 3, validation_split=0.2, verbose=0).history
@@ -272,6 +275,7 @@ def test_the_order_of_words_is_learnt():
     np.testing.assert_allclose(model.predict(texts[:2], verbose=0)[:, 0], [0, 1], atol=0.1)
 
 
+@pytest.mark.slow
 def test_callbacks_and_records(tmp_path):
     model = text_classifier(vectorization(), 3, **SMALL)
     callbacks = [
@@ -302,6 +306,7 @@ np.savez(sys.argv[2], model.predict(tf.constant(texts), verbose=0), model.predic
 """
 
 
+@pytest.mark.slow
 def test_its_file_takes_strings_where_kphys_is_not_installed(tmp_path):
     layer = keras.layers.TextVectorization()
     layer.adapt(["the naïve dog", "man bites dog"])

@@ -78,7 +78,7 @@ def stock(model):
     return found
 
 
-@pytest.mark.cases(5)
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("name", [*ADAMS, *OTHERS])
 def test_steps_are_those_of_keras(name, kernels):
     generator = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def writer(optimizer):
     return kphys.char_rnn(4, units=3, embedding_dim=2, optimizer=optimizer, seed=0)
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(
     ("optimizer", "step"),
@@ -201,5 +201,6 @@ np.testing.assert_allclose(moved, np.repeat([[0.01], [0.01], [0.01], [0]], 2, ax
 """
 
 
+@pytest.mark.slow
 def test_so_it_is_on_several_replicas():
     run_python("-c", REPLICAS)

@@ -400,6 +400,7 @@ def test_bernoulli_images_are_probabilities():
     np.testing.assert_allclose(model.sample(2), np.tile(1 / (1 + np.exp(-logits)), (2, 1)).reshape(2, 3, 2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_question_disturbs_the_training():
     asked, left = (uncompiled(vae((4, 4), 2, hidden_units=5, seed=3)) for _ in range(2))
     x, before = binary((32, 4, 4)), None
@@ -430,6 +431,7 @@ def test_the_dense_network_is_the_encoder_and_its_mirror_image():
     assert vae(4, 2, hidden_units=2, name="events").name == "events"
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(
     ("shape", "kernel"), [((8, 2), 3), ((8, 12, 1), 3), ((8, 4, 4, 1), 3), ((8, 8, 3), 5)], ids=str
 )
@@ -447,6 +449,7 @@ def test_the_convolutional_network_has_the_weights_of_its_layers(shape, kernel):
     assert all((a != b.numpy()).any() for a, b in zip(start, model.trainable_weights, strict=True))
 
 
+@pytest.mark.slow
 def test_it_learns_the_two_images_that_there_are():
     images = np.repeat(np.eye(2), 12, axis=1).astype("float32")
     keras.utils.set_random_seed(0)
@@ -475,6 +478,7 @@ def test_fits_data_sets_and_arrays_with_and_without_validation(likelihood):
     np.testing.assert_allclose(results[2], results[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_works_with_the_callbacks_and_compiles_again(tmp_path):
     model, x = conv_vae((4, 4, 1), 2, filters=4, seed=0), binary((24, 4, 4, 1))
     callbacks = [
@@ -591,11 +595,11 @@ def test_a_file_keeps_the_state_of_dropout_in_parts_of_ones_own(tmp_path):
     model = VAE(encoder, keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]), seed=0)
     model.compile("adam", jit_compile=False)
     x = binary((16, 4))
-    model.fit(x, batch_size=16, verbose=0)
+    model.fit(x, batch_size=16, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for going_on in (model, loaded):
-        going_on.fit(x, batch_size=16, verbose=0)
+        going_on.fit(x, batch_size=16, shuffle=False, verbose=0)
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -111,7 +111,7 @@ def by_definition(objective, model, arrays, ratio):
     return total
 
 
-@pytest.mark.cases(3)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_a_step_is_that_of_automatic_differentiation(objective, loss):
     """Two groups of words, sentences that end in and between them; steps of rate 1, so that they are the gradient."""
@@ -272,6 +272,7 @@ def neighbours(ids):
     return counts + counts.T
 
 
+@pytest.mark.slow
 def test_negative_sampling_ends_at_the_mutual_information():
     """v(i) · u(j) = ln p(i, j) / (p(i) p_noise(j)) − ln k (Levy and Goldberg, 2014), one seed, to 0.15 in 4."""
     ids = chain(40_000)
@@ -282,6 +283,7 @@ def test_negative_sampling_ends_at_the_mutual_information():
     np.testing.assert_allclose(model.vectors @ model._output_table.get_weights()[0].T, expected, atol=0.15)
 
 
+@pytest.mark.slow
 def test_contrastive_estimation_ends_at_the_conditional_probability():
     """The score v(i) · u(j) + b(j) + ln p(j) is ln p(j | i), to 0.08, one seed: nothing normalizes it."""
     ids = chain(40_000)
@@ -293,6 +295,7 @@ def test_contrastive_estimation_ends_at_the_conditional_probability():
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.08)
 
 
+@pytest.mark.slow
 def test_the_recurrent_network_foresees_the_next_word():
     """Its probabilities, averaged over the places of a word, are those that follow the word; one seed, to 0.08."""
     ids = chain(40_000)
@@ -315,7 +318,7 @@ def probabilities(model, hidden, ids):
     return np.exp(hidden @ model._output_table.get_weights()[0].T + model._bias.numpy()) * frequency
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_every_mode_learns_the_relations_of_a_language(objective, loss, tmp_path):
     """8,000 sentences of five words, 12 epochs, one seed: at least 90 % of the analogies, chance is 1 %."""
@@ -575,7 +578,7 @@ def test_each_block_takes_the_rate_of_its_place():
     np.testing.assert_allclose(rates, [1e-3 * (1 - start / 4) for start in starts], rtol=1e-5)
 
 
-@pytest.mark.cases(2)
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("objective", "loss"), MODES)
 def test_saved_in_the_midst_it_goes_on_in_a_new_process_as_if_it_had_not_stopped(objective, loss, tmp_path):
     settings = {"objective": objective, "loss": loss, "subsample": 0.1, "seed": 3, "learning_rate": 0.05}
