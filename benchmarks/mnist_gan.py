@@ -6,7 +6,8 @@
 epochs. The classifier is `kphys.cnn_classifier` with three stages, trained on shifted digits as in `mnist_accuracy.py`.
 Of 10,000 samples the aim is that it sees all ten digits, with an entropy of at least 2.2 nats, in all samples and in
 the good ones, and that 85 % are good: it gives them a probability of at least 0.9. What it says of the 5,000 real
-digits stands beside. The samples of seed 0 go into a picture after every epoch.
+digits stands beside: how many samples are good hangs on how sure the classifier is of anything, and so on how long it
+was trained. The samples of seed 0 go into a picture after every epoch.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--classifier-epochs", type=int, default=2)
+    parser.add_argument("--classifier-epochs", type=int, default=5)
     parser.add_argument("--guard", choices=("replay", "minibatch_stddev"), help="default: none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=pathlib.Path, default=pathlib.Path("mnist_gan.png"))
