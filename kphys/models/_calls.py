@@ -35,8 +35,10 @@ class Calls:
     def __init__(self) -> None:
         self.compiled: Any = None  # Keras' record of the `compile` that the builder's choices belong to.
         self.steps_worth_xla: int | None = None
+        self.compiles_loops = False  # From when XLA is worth it: it compiles the loops in the model, not the model.
         self.uses_xla = False  # Since some `fit`; its code is there already.
         self.usual_steps: int | None = None  # While a call takes other numbers of batches.
+        self.loops = False  # While a call has the loops compiled.
         self.traced: dict[Mode, tuple[Any, ...]] = {}
         self.traced_for: Any = None  # Keras' record of the `compile` that these were traced for.
 
@@ -58,6 +60,7 @@ def choose(model: keras.Model, execution: Execution) -> None:
     model.steps_per_execution = execution.steps_per_execution
     calls = calls_of(model)
     calls.compiled, calls.steps_worth_xla = model._compile_config, execution.steps_worth_xla
+    calls.compiles_loops = execution.steps_worth_xla is not None and not execution.jit_compile
 
 
 def saved_execution(model: keras.Model) -> dict[str, int | None]:
@@ -104,12 +107,13 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
             steps = 1
         calls, batches = calls_of(model), _batches(arguments)
-        has_xla = bool(model.jit_compile) or _steps_worth_xla(model) is not None
-        uses_xla = has_xla and (calls.uses_xla or _pays(model, batches, model.optimizer if trains else None))
+        whole, loops = bool(model.jit_compile), calls.compiles_loops and _steps_worth_xla(model) is not None
+        pays = calls.uses_xla or _pays(model, batches, model.optimizer if trains else None)
+        uses_xla = (whole or loops) and pays
         if trains:
             calls.uses_xla = uses_xla
-        xla = uses_xla and bool(model.jit_compile)
-        loops = uses_xla and trains and not xla
+        xla = uses_xla and whole
+        loops = uses_xla and not whole and trains and not model.run_eagerly
         with (
             _running(model, Mode(steps, xla, loops)),
             mended_updates(model, xla),
@@ -151,6 +155,19 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
     return run
 
 
+def traced_anew(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `quantize`, after which nothing that was traced before is used."""
+
+    @functools.wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        finally:
+            calls_of(model).traced.clear()
+
+    return run
+
+
 @contextlib.contextmanager
 def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     """Has `model` run in this way, with what was traced for it before; afterwards it is as it was."""
@@ -158,7 +175,7 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     if calls.traced_for is not config:
         calls.traced.clear()
         calls.traced_for = config
-    usual = Mode(model.steps_per_execution, bool(model.jit_compile), loops=False)
+    usual = Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
     if usual == wanted:
         yield
         return
@@ -173,6 +190,7 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     finally:
         if outermost:
             calls.usual_steps = None
+        calls.loops = usual.loops
         if getattr(model, "_compile_config", None) is config:  # Not compiled by a callback, that is.
             _switch(model, wanted, usual)
             if not finished:  # What a callback had traced otherwise it has not put back.
@@ -180,11 +198,12 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
 
 
 def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
-    traced = calls_of(model).traced
+    calls = calls_of(model)
+    traced = calls.traced
     traced[present] = tuple(getattr(model, name) for name in _TRACED)
     for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
         setattr(model, name, function)
-    model.steps_per_execution, model.jit_compile, _ = wanted
+    model.steps_per_execution, model.jit_compile, calls.loops = wanted
 
 
 # === Whether XLA pays ===

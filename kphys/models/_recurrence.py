@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from kphys.models._updates import put
 
@@ -132,7 +133,13 @@ _CELLS = {
 
 
 def recurrence(
-    cell: Cell, from_inputs: tf.Tensor, kernel: tf.Tensor, biases: Tensors, states: Tensors, mask: tf.Tensor | None
+    cell: Cell,
+    from_inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    biases: Tensors,
+    states: Tensors,
+    mask: tf.Tensor | None,
+    gradients: list[str],
 ) -> tuple[tf.Tensor, Tensors]:
     """Gives outputs of all steps, `(timesteps, batch, units)`, and the last states.
 
@@ -143,6 +150,7 @@ def recurrence(
         biases: Of the product with the state: none, or one.
         states: Before the first step, `(batch, units)` each.
         mask: Which steps there are, `(timesteps, batch, 1)`: states stay as they are at others. `None`: all.
+        gradients: Takes the name under which TensorFlow keeps the backward pass, if this is traced.
     """
     masks, count = () if mask is None else (mask,), len(biases)
 
@@ -164,6 +172,8 @@ def recurrence(
         return (after[0], *last), gradient
 
     outputs, *last = run(from_inputs, kernel, *biases, *states)
+    if not tf.executing_eagerly():
+        gradients.append(outputs.op.get_attr("_gradient_op_type").decode())
     return outputs, tuple(last)
 
 
@@ -239,11 +249,23 @@ def own_backward_passes(model: keras.Model, xla: bool, alone: bool = False) -> I
     GPU, for which cuDNN has kernels. An evaluation within a `fit` finds that done.
     """
     layers = model._flatten_layers() if (xla or alone) and not tf.config.get_visible_devices("GPU") else ()
+    gradients: list[str] = []
     with contextlib.ExitStack() as stack:
+        stack.callback(_forget, gradients)
         for layer in layers:
             if _is_usual(layer) and "inner_loop" not in vars(layer):
-                put(stack, layer, "inner_loop", functools.partial(_inner_loop, layer, layer.inner_loop, alone))
+                loop = functools.partial(_inner_loop, layer, layer.inner_loop, alone, gradients)
+                put(stack, layer, "inner_loop", loop)
         yield
+
+
+def _forget(gradients: list[str]) -> None:
+    """Has TensorFlow forget these backward passes, which it needs while it traces and keeps for good.
+
+    Each holds the graph of a training step, and with it the weights.
+    """
+    for name in gradients:
+        gradient_registry._registry.pop(name, None)
 
 
 def _is_usual(layer: keras.layers.Layer) -> bool:
@@ -260,6 +282,7 @@ def _inner_loop(
     layer: keras.layers.RNN,
     keras_loop: Callable[..., Any],
     alone: bool,
+    gradients: list[str],
     sequences: Any,
     initial_state: Any,
     mask: Any,
@@ -267,18 +290,22 @@ def _inner_loop(
 ) -> tuple[Any, Any, list[Any]]:
     """Stands for `RNN.inner_loop`: gives the last output, all outputs or that alone, and the last states."""
     # Keras' loop keeps nothing for a way back, and answers in half the time. Alone, XLA would compile anew for every
-    # number of steps.
-    if not training or (alone and sequences.shape[1] is None):
+    # number of steps, and, where nothing is traced, at every step.
+    if not training or (alone and (sequences.shape[1] is None or tf.executing_eagerly())):
         return keras_loop(sequences, initial_state, mask=mask, training=training)
     cell = layer.cell
     kernel, recurrent_kernel, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
     of_input, *biases = tf.unstack(bias) if bias.shape.rank == 2 else (bias,)  # A GRU has a second one.
     inputs = _by_steps(sequences, layer.go_backwards)
     if mask is not None:
-        mask = _by_steps(keras.tree.flatten(mask)[0][..., tf.newaxis], layer.go_backwards)
+        mask = tf.cast(keras.tree.flatten(mask)[0], tf.bool)
+        mask = _by_steps(mask if mask.shape.rank == 3 else mask[..., tf.newaxis], layer.go_backwards)
     from_inputs = tf.nn.bias_add(_product(inputs, kernel), of_input)
     states = tuple(keras.tree.flatten(initial_state))
-    run = functools.partial(recurrence, _CELLS[type(layer)])
+
+    def run(*arguments: Any) -> tuple[tf.Tensor, Tensors]:
+        return recurrence(_CELLS[type(layer)], *arguments, gradients)
+
     if alone:
         run = tf.function(run, autograph=False, jit_compile=True)
     outputs, states = run(from_inputs, recurrent_kernel, tuple(biases), states, mask)

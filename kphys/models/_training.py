@@ -16,7 +16,7 @@ import keras
 
 from kphys import _arguments
 from kphys.models._arrays import VALIDATION_NAMES, check_arrays, only_input, validation_parts
-from kphys.models._calls import choose, runs_as_asked, runs_batch_by_batch, steps_as_fit_does
+from kphys.models._calls import choose, runs_as_asked, runs_batch_by_batch, steps_as_fit_does, traced_anew
 from kphys.models._execution import execution
 from kphys.models._heads import Head
 from kphys.models._marks import mark
@@ -72,6 +72,7 @@ def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -
     model.train_on_batch = steps_as_fit_does(model, model.train_on_batch)
     model.evaluate = runs_as_asked(model, model.evaluate, trains=False)
     model.predict = runs_batch_by_batch(model, model.predict)
+    model.quantize = traced_anew(model, model.quantize)
     if check is not None:
         model.check_arrays = check
         model.fit = _checked(model, model.fit)

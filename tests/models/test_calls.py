@@ -260,10 +260,30 @@ def test_a_callback_may_evaluate_in_a_fit():
     assert "_all_reduce_sum_gradients" not in vars(model.optimizer)
 
 
+def test_a_callback_may_predict_where_loops_are_compiled():
+    model, x = remembered(kphys.rnn_classifier((None, 1), 2, units=2), worth=1), np.zeros((4, 3, 1))
+    model.evaluate(x, np.arange(4) % 2, verbose=0)
+    traced = model.test_function
+    predict = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.predict(x, verbose=0))
+    model.fit(x, np.arange(4) % 2, verbose=0, callbacks=[predict])
+    assert model.test_function is traced
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")  # Keras says so of the input.
+def test_answers_are_the_quantized_models():
+    model, x = small(), np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    before = model.predict(x, verbose=0)
+    model.quantize("int8")
+    after = model.predict(x, verbose=0)
+    assert (after != before).any()
+    np.testing.assert_allclose(after, model(x), rtol=1e-5)
+
+
 GRAPHS = """
 import gc
 import numpy as np
 import kphys
+from kphys.models._calls import calls_of
 
 def graphs():
     gc.collect()
@@ -272,6 +292,11 @@ def graphs():
 def fits():
     kphys.mlp_classifier(3, 2, hidden_units=2).fit(np.zeros((8, 3)), np.arange(8) % 2, verbose=0)
     kphys.dcgan((8, 8, 1), 2, filters=2).fit(np.zeros((8, 8, 8, 1)), verbose=0)
+    through_xla = kphys.rnn_classifier((2, 3), 2, units=2)
+    loops_alone = kphys.rnn_classifier((None, 3), 2, units=2)
+    for model in (through_xla, loops_alone):
+        calls_of(model).steps_worth_xla = 1
+        model.fit(np.zeros((8, 2, 3)), np.arange(8) % 2, verbose=0)
 
 fits()
 before = graphs()

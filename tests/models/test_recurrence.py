@@ -95,8 +95,37 @@ def test_xla_compiles_it_alone(cell, masked):
     layer = _layer(cell)
     expected = _answers(layer, masked)
     with own_backward_passes(_of(layer), xla=False, alone=True):
-        answers = _answers(layer, masked)
+        answers = tf.function(_answers)(layer, masked)
     _assert_same(answers, expected)
+
+
+@pytest.mark.parametrize("mask", [MASK.astype("int32"), MASK.astype("float32"), MASK[..., np.newaxis]])
+def test_masks_are_what_keras_takes_for_one(mask):
+    layer = _layer(LSTM, return_sequences=True)
+    x = tf.constant(np.random.default_rng(0).normal(size=(BATCH, STEPS, FEATURES)), "float32")
+    expected = layer(x, mask=tf.constant(MASK), training=True)
+    with own_backward_passes(_of(layer), xla=True):
+        _assert_same(layer(x, mask=tf.constant(mask), training=True), expected)
+
+
+def test_step_by_step_nothing_is_compiled_alone(monkeypatch):
+    loops = Mock(wraps=_recurrence.recurrence)
+    monkeypatch.setattr(_recurrence, "recurrence", loops)
+    model = _reader(length=4)
+    calls_of(model).steps_worth_xla = 1
+    model.run_eagerly = True
+    model.fit(TEXTS, CLASSES, batch_size=8, verbose=0)
+    assert not loops.called
+
+
+def test_without_jit_compile_there_is_no_xla_at_all(monkeypatch):
+    loops = Mock(wraps=_recurrence.recurrence)
+    monkeypatch.setattr(_recurrence, "recurrence", loops)
+    model = kphys.rnn_classifier((STEPS, 1), 2, units=2)
+    calls_of(model).steps_worth_xla = 1
+    model.jit_compile = False
+    model.fit(np.zeros((4, STEPS, 1)), np.arange(4) % 2, verbose=0)
+    assert not loops.called
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
