@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class Calls:
         self.uses_xla = False  # Since some `fit`; its code is there already.
         self.usual_steps: int | None = None  # While a call takes other numbers of batches.
         self.loops = False  # While a call has the loops compiled.
+        self.predicting = threading.RLock()  # Keras' `predict` may be called from several threads.
         self.traced: dict[Mode, tuple[Any, ...]] = {}
         self.traced_for: Any = None  # Keras' record of the `compile` that these were traced for.
 
@@ -139,7 +141,10 @@ def steps_as_fit_does(model: keras.Model, method: Callable[..., Any]) -> Callabl
 
 
 def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `predict`, one batch a call, as large as serves where nobody asks for a size or looks at batches."""
+    """Gives `predict`, one batch a call, as large as serves where nobody asks for a size or looks at batches.
+
+    Calls from several threads wait for each other: each changes how the model runs.
+    """
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -149,7 +154,7 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
         free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
         if free and isinstance(given.arguments.get("x"), np.ndarray):
             given.arguments["batch_size"] = _prediction_batch(model)
-        with _running(model, Mode(1, xla, loops=False)):
+        with calls_of(model).predicting, _running(model, Mode(1, xla, loops=False)):
             return method(*given.args, **given.kwargs)
 
     return run

@@ -1,5 +1,8 @@
 """Through XLA or not: as `fit`, `evaluate` and `predict` have as many batches as its compilation is worth, or fewer."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -267,6 +270,20 @@ def test_a_callback_may_predict_where_loops_are_compiled():
     predict = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.predict(x, verbose=0))
     model.fit(x, np.arange(4) % 2, verbose=0, callbacks=[predict])
     assert model.test_function is traced
+
+
+def test_threads_that_predict_take_turns():
+    model, x = small(), np.random.default_rng(0).normal(size=(400, 3)).astype("float32")
+    model.predict_on_batch(x[:8])  # Leaves a function of Keras' own way.
+    expected, interval = model.predict(x, batch_size=8, verbose=0), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda _: model.predict(x, batch_size=8, verbose=0), range(20)))
+    finally:
+        sys.setswitchinterval(interval)
+    for answer in answers:
+        np.testing.assert_array_equal(answer, expected)
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")  # Keras says so of the input.
