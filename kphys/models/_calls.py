@@ -187,6 +187,7 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     outermost = calls.usual_steps is None
     if outermost:
         calls.usual_steps = usual.steps
+    calls.loops = wanted.loops
     _switch(model, usual, wanted)
     finished = False
     try:
@@ -203,12 +204,11 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
 
 
 def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
-    calls = calls_of(model)
-    traced = calls.traced
+    traced = calls_of(model).traced
     traced[present] = tuple(getattr(model, name) for name in _TRACED)
     for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
         setattr(model, name, function)
-    model.steps_per_execution, model.jit_compile, calls.loops = wanted
+    model.steps_per_execution, model.jit_compile, _ = wanted
 
 
 # === Whether XLA pays ===

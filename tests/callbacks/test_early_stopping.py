@@ -72,7 +72,7 @@ def restoring(**arguments):
 eighths = st.integers(-16, 16).map(lambda number: number / 8)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     values=st.lists(eighths, min_size=1, max_size=10),
     mode=st.sampled_from(["min", "max"]),

@@ -108,24 +108,28 @@ def test_masks_are_what_keras_takes_for_one(mask):
         _assert_same(layer(x, mask=tf.constant(mask), training=True), expected)
 
 
-def test_step_by_step_nothing_is_compiled_alone(monkeypatch):
-    loops = Mock(wraps=_recurrence.recurrence)
-    monkeypatch.setattr(_recurrence, "recurrence", loops)
+@pytest.fixture
+def passes(monkeypatch):
+    """What is called wherever a layer has the backward pass of its own."""
+    passes = Mock(wraps=_recurrence.recurrence)
+    monkeypatch.setattr(_recurrence, "recurrence", passes)
+    return passes
+
+
+def test_step_by_step_nothing_is_compiled_alone(passes):
     model = _reader(length=4)
     calls_of(model).steps_worth_xla = 1
     model.run_eagerly = True
     model.fit(TEXTS, CLASSES, batch_size=8, verbose=0)
-    assert not loops.called
+    assert not passes.called
 
 
-def test_without_jit_compile_there_is_no_xla_at_all(monkeypatch):
-    loops = Mock(wraps=_recurrence.recurrence)
-    monkeypatch.setattr(_recurrence, "recurrence", loops)
+def test_without_jit_compile_there_is_no_xla_at_all(passes):
     model = kphys.rnn_classifier((STEPS, 1), 2, units=2)
     calls_of(model).steps_worth_xla = 1
     model.jit_compile = False
     model.fit(np.zeros((4, STEPS, 1)), np.arange(4) % 2, verbose=0)
-    assert not loops.called
+    assert not passes.called
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
@@ -185,9 +189,7 @@ def test_without_xla_keras_loops():
 
 @pytest.mark.cases(1)
 @pytest.mark.parametrize("model", ["rnn_classifier", "char_rnn", "seq2seq"])
-def test_training_has_it_and_answers_do_not(model, monkeypatch):
-    trained = Mock(wraps=_recurrence.recurrence)
-    monkeypatch.setattr(_recurrence, "recurrence", trained)
+def test_training_has_it_and_answers_do_not(model, passes):
     x = np.random.default_rng(0).integers(1, 5, (4, STEPS))
     model, data = {
         "rnn_classifier": (kphys.rnn_classifier((STEPS, 1), 5, units=2, bidirectional=True), (x[..., None], x[:, 0])),
@@ -196,10 +198,10 @@ def test_training_has_it_and_answers_do_not(model, monkeypatch):
     }[model]
     calls_of(model).steps_worth_xla = None
     model.evaluate(*data, verbose=0)
-    assert not trained.called
+    assert not passes.called
     model.fit(*data, verbose=0)
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
-    assert trained.call_count == len(layers) > 0
+    assert passes.call_count == len(layers) > 0
 
 
 TEXTS = ["a muon decays", "the muon", "a star shines", ""] * 4
@@ -213,23 +215,21 @@ def _reader(length=None):
 
 
 @pytest.mark.slow
-def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(monkeypatch):
-    loops = Mock(wraps=_recurrence.recurrence)
-    monkeypatch.setattr(_recurrence, "recurrence", loops)
+def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(passes):
     model, trained = _reader(length=4), _reader(length=4)
     for epochs, worth, called in ((2, 100, 0), (4, 4, 1), (1, 100, 1)):  # Compiled once, it stays.
         calls_of(model).steps_worth_xla = worth
         model.fit(TEXTS, CLASSES, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
         model.evaluate(TEXTS, CLASSES, verbose=0)
-        assert loops.call_count == called
+        assert passes.call_count == called
     trained.fit(TEXTS, CLASSES, batch_size=8, epochs=7, shuffle=False, verbose=0)
-    assert loops.call_count == 1
+    assert passes.call_count == 1
     for a, b in zip(model.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     of_any_length = _reader()
     calls_of(of_any_length).steps_worth_xla = 1
     of_any_length.fit(TEXTS, CLASSES, verbose=0)
-    assert loops.call_count == 1
+    assert passes.call_count == 1
 
 
 def test_an_error_leaves_the_layer_as_it_was():
