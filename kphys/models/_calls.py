@@ -15,6 +15,7 @@ import numpy as np
 
 from kphys import _arguments
 from kphys.models._execution import REPLICATED, Execution, on_replicas
+from kphys.models._normalization import fused_normalization
 from kphys.models._recurrence import own_backward_passes
 from kphys.models._updates import mended_updates
 
@@ -116,11 +117,7 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
             calls.uses_xla = uses_xla
         xla = uses_xla and whole
         loops = uses_xla and not whole and trains and not model.run_eagerly
-        with (
-            _running(model, Mode(steps, xla, loops)),
-            mended_updates(model, xla),
-            own_backward_passes(model, xla, loops),
-        ):
+        with _running(model, Mode(steps, xla, loops)), _own_kernels(model, xla, loops):
             return method(*args, **kwargs)
 
     return run
@@ -133,11 +130,17 @@ def steps_as_fit_does(model: keras.Model, method: Callable[..., Any]) -> Callabl
     def run(*args: Any, **kwargs: Any) -> Any:
         if not model.compiled:  # Keras says so.
             return method(*args, **kwargs)
-        xla = bool(model.jit_compile)
-        with mended_updates(model, xla), own_backward_passes(model, xla):
+        with _own_kernels(model, bool(model.jit_compile), loops=False):
             return method(*args, **kwargs)
 
     return run
+
+
+@contextlib.contextmanager
+def _own_kernels(model: keras.Model, xla: bool, loops: bool) -> Iterator[None]:
+    """Has what is traced meanwhile do otherwise than Keras what Keras does wrongly or slowly."""
+    with mended_updates(model, xla), own_backward_passes(model, xla, loops), fused_normalization(model, xla):
+        yield
 
 
 def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:

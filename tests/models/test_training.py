@@ -386,7 +386,8 @@ def test_a_file_of_stock_layers_needs_no_kphys(name, elsewhere):
     # Training goes on there as it does here.
     assert seen[name]["loss"] == pytest.approx(float(step(model, x, y)["loss"]), rel=1e-5)
     for here, there in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-6)
+        # To a hundredth of one step of Adam, which divides small gradients, rounded as they are, by their size.
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-5)
 
 
 def test_the_stock_metrics_are_in_the_file(elsewhere):
