@@ -26,6 +26,7 @@ class Space:
     periodic: bool
     regularization: Regularization
     seeds: Seeds
+    initializer: Callable[[str, int | None], keras.initializers.Initializer] = initializer  # Of an activation.
     dilation: int = field(default=1, init=False)
 
     def convolution(
@@ -49,7 +50,7 @@ class Space:
         kind = "SeparableConv" if separable else "Conv"
         roles = ("depthwise", "pointwise") if separable else ("kernel",)
         for role in roles:
-            settings[f"{role}_initializer"] = initializer(self.activation, self.seeds())
+            settings[f"{role}_initializer"] = self.initializer(self.activation, self.seeds())
             settings[f"{role}_regularizer"] = self.regularization.kernel()
         pixels = kernel_size**self.axes
         sizes = (features.shape[-1], pixels + filters) if separable else (pixels, features.shape[-1], filters)

@@ -90,9 +90,10 @@ def dense_mirror(
     else:
         features = dense_stack(features, hidden_units[::-1], activation, regularization, batch_normalization, seeds)
         check_room("`input_shape` and `hidden_units`", features.shape[-1], size)
-        features = keras.layers.Dense(size, kernel_initializer=initializer("linear", seeds()), name="reconstruction")(
-            features
-        )
+        # A tenth of Glorot's: reconstructions begin near zero, and not with noise that has to be unlearnt first. On
+        # digits a tenth less error after ten epochs.
+        small = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform", seeds())
+        features = keras.layers.Dense(size, kernel_initializer=small, name="reconstruction")(features)
     if len(input_shape) > 1:
         features = keras.layers.Reshape(input_shape, name="unflatten")(features)
     return encoder, keras.Model(inputs, ends.output(features), name="decoder")
@@ -121,6 +122,15 @@ def _activate(
     return features
 
 
+def _mirror_initializer(activation: str, seed: int | None) -> keras.initializers.Initializer:
+    """Gives Glorot's where He's is usual.
+
+    From pooling the largest to the next a signal grows already, and He's kernels have it grow on: on digits twice the
+    error after two epochs of a network with codes of 30 numbers.
+    """
+    return initializer("selu" if activation == "selu" else "linear", seed)
+
+
 class ConvolutionalMirror:
     """Makes the convolutional encoder, and the decoder that goes with it, tied or not."""
 
@@ -141,7 +151,9 @@ class ConvolutionalMirror:
         self.latent_dim = latent_dim
         self.filters = filters
         self.ends = ends
-        self.space = Space(2, kernel_size, activation, batch_normalization, False, regularization, seeds)
+        self.space = Space(
+            2, kernel_size, activation, batch_normalization, False, regularization, seeds, _mirror_initializer
+        )
         # Of the image and after each pooling.
         self.sizes = [image_shape[:2]]
         for _ in filters:
@@ -227,7 +239,7 @@ class ConvolutionalMirror:
         if encoder is None:
             layer = keras.layers.Dense(
                 units,
-                kernel_initializer=initializer(self.space.activation, self.space.seeds()),
+                kernel_initializer=self.space.initializer(self.space.activation, self.space.seeds()),
                 kernel_regularizer=self.space.regularization.kernel(),
                 name="from_code",
             )
