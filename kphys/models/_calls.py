@@ -16,6 +16,7 @@ import numpy as np
 from kphys import _arguments
 from kphys.models._execution import REPLICATED, Execution, on_replicas
 from kphys.models._normalization import fused_normalization
+from kphys.models._pipelines import untuned_pipelines
 from kphys.models._recurrence import own_backward_passes
 from kphys.models._updates import mended_updates
 
@@ -117,7 +118,7 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
             calls.uses_xla = uses_xla
         xla = uses_xla and whole
         loops = uses_xla and not whole and trains and not model.run_eagerly
-        with _running(model, Mode(steps, xla, loops)), _own_kernels(model, xla, loops):
+        with _running(model, Mode(steps, xla, loops)), _own_kernels(model, xla, loops), untuned_pipelines():
             return method(*args, **kwargs)
 
     return run
@@ -157,7 +158,7 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
         free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
         if free and isinstance(given.arguments.get("x"), np.ndarray):
             given.arguments["batch_size"] = _prediction_batch(model)
-        with calls_of(model).predicting, _running(model, Mode(1, xla, loops=False)):
+        with calls_of(model).predicting, _running(model, Mode(1, xla, loops=False)), untuned_pipelines():
             return method(*given.args, **given.kwargs)
 
     return run

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kphys import _arguments
+from kphys.models._pipelines import untuned
 
 _AT_ONCE = 1_000_000  # Characters that are looked up at once: as a tensor of strings each takes 24 bytes.
 _MOST_NAMED = 10
@@ -91,7 +92,7 @@ def character_dataset(
         piece = tf.gather(numbers, start[:, None] + places)
         return piece[:, :-1], piece[:, 1:]
 
-    dataset = dataset.map(piece).prefetch(tf.data.AUTOTUNE)
+    dataset = untuned(dataset.map(piece).prefetch(tf.data.AUTOTUNE))
     dataset.vocabulary, dataset.rows = vocabulary, batch_size if stateful else None
     return dataset
 
