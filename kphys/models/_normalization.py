@@ -18,8 +18,8 @@ def fused_normalization(model: keras.Model, xla: bool) -> Iterator[None]:
     """Has the batch normalizations of `model` be one kernel in what is traced meanwhile; then they are as before.
 
     Keras' dozen operations read and write the features as often, and take a fifth of a convolutional network's step.
-    The kernel gives the same numbers to rounding. Not with `xla`, on several replicas, or where there is a GPU, on
-    which nothing was measured. An evaluation within a `fit` finds that done.
+    The kernel gives the same numbers and first derivatives to rounding. Not with `xla`, on several replicas, or where
+    there is a GPU, on which nothing was measured. An evaluation within a `fit` finds that done.
     """
     alone = model.distribute_strategy.num_replicas_in_sync == 1
     fuses = alone and not xla and not tf.config.get_visible_devices("GPU")
@@ -55,15 +55,15 @@ def _normalize(
     shape = tf.shape(features)
     normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=tf.reshape(features, (shape[0], -1, 1, channels)),
-        scale=tf.ones(channels) if layer.gamma is None else layer.gamma,
-        offset=tf.zeros(channels) if layer.beta is None else layer.beta,
+        scale=tf.ones(channels) if layer.gamma is None else tf.cast(layer.gamma, tf.float32),
+        offset=tf.zeros(channels) if layer.beta is None else tf.cast(layer.beta, tf.float32),
         mean=tf.zeros(0),
         variance=tf.zeros(0),
         epsilon=layer.epsilon,
     )
     # The kernel divides by one less than the number of values: Bessel's correction.
-    number = tf.cast(tf.size(features) // channels, tf.float32)
+    number = tf.cast(tf.size(features, tf.int64) // channels, tf.float32)
     variance *= tf.maximum(number - 1, 1) / number
     for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        moving.assign(moving * layer.momentum + now * (1.0 - layer.momentum))
+        moving.assign(tf.cast(moving, tf.float32) * layer.momentum + now * (1.0 - layer.momentum))
     return tf.cast(tf.reshape(normalized, shape), layer.compute_dtype)

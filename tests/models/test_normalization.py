@@ -24,13 +24,16 @@ FUSED = {
     "no scale": lambda: Normalization(scale=False),
     "no center": lambda: Normalization(center=False),
     "penalized": lambda: Normalization(gamma_regularizer="l2", beta_constraint="non_neg"),
-    "half as precise": lambda: Normalization(dtype="mixed_bfloat16"),
+    "features of half the bits": lambda: Normalization(dtype="mixed_bfloat16"),
+    "half the bits": lambda: Normalization(dtype="bfloat16"),
+    "half the bits, in another way": lambda: Normalization(dtype="float16"),
+    "weights of twice the bits": lambda: Normalization(dtype="float64", autocast=False),
 }
 OTHERS = {
     "first axis": lambda: Normalization(axis=1),
     "frozen": lambda: Normalization(trainable=False),
     "renormalized": lambda: Normalization(renorm=True),
-    "twice as precise": lambda: Normalization(dtype="float64"),
+    "twice the bits": lambda: Normalization(dtype="float64"),
     "a class of its own": Mine,
 }
 
