@@ -134,8 +134,10 @@ def test_a_step_moves_every_weight_and_resuming_equals_going_on(name, tmp_path):
     for before, weight in zip(start, model.trainable_weights, strict=True):
         assert (before != weight.numpy()).any(), weight.path
     model.save(tmp_path / "model.keras")
-    # Keras' own steps of a table of words are others.
-    load_model = kphys.load_model if row.builder == "text_classifier" else keras.models.load_model
+    # Keras' own steps of a table of words are others, and those through its batch normalization are rounded otherwise.
+    normalizes = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    as_here = normalizes or row.builder == "text_classifier"
+    load_model = kphys.load_model if as_here else keras.models.load_model
     resumed = load_model(tmp_path / "model.keras")
     for a, b in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
