@@ -179,6 +179,7 @@ def with_quality(model: Any, task: Task, given: argparse.Namespace) -> Figures:
 def torch_loop(group: str, given: argparse.Namespace) -> Figures:
     """Trains the same in PyTorch."""
     import torch
+    import torch._dynamo  # Which optimizers load, and which dies when it is loaded after TensorFlow.
     from torch import nn
 
     class Network(nn.Module):

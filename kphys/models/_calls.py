@@ -14,10 +14,11 @@ import keras
 import numpy as np
 
 from kphys import _arguments
+from kphys.models._chunks import chunked_steps
 from kphys.models._execution import REPLICATED, Execution, on_replicas
 from kphys.models._normalization import fused_normalization
 from kphys.models._pipelines import untuned_pipelines
-from kphys.models._recurrence import own_backward_passes
+from kphys.models._recurrence import own_backward_passes, pays_in_parts
 from kphys.models._updates import mended_updates
 
 # Of a traced model, with the numbers and choices at that time baked in.
@@ -85,8 +86,12 @@ def read_execution(model: keras.Model, saved: dict[str, Any]) -> Execution:
 
 def _steps_worth_xla(model: keras.Model) -> int | None:
     """Gives the builder's choice unless somebody has compiled `model` anew."""
-    calls = calls_of(model)
-    return calls.steps_worth_xla if calls.compiled is getattr(model, "_compile_config", None) else None
+    return calls_of(model).steps_worth_xla if _is_builders(model) else None
+
+
+def _is_builders(model: keras.Model) -> bool:
+    """Says whether `model` is compiled as its builder did it."""
+    return calls_of(model).compiled is getattr(model, "_compile_config", None)
 
 
 def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) -> Callable[..., Any]:
@@ -112,13 +117,19 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
             steps = 1
         calls, batches = calls_of(model), _batches(arguments)
         whole, loops = bool(model.jit_compile), calls.compiles_loops and _steps_worth_xla(model) is not None
+        if trains and whole and _is_builders(model) and pays_in_parts(model, _steps_of(arguments.get("x"))):
+            whole, loops = False, True
         pays = calls.uses_xla or _pays(model, batches, model.optimizer if trains else None)
         uses_xla = (whole or loops) and pays
         if trains:
             calls.uses_xla = uses_xla
         xla = uses_xla and whole
         loops = uses_xla and not whole and trains and not model.run_eagerly
-        with _running(model, Mode(steps, xla, loops)), _own_kernels(model, xla, loops), untuned_pipelines():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_running(model, Mode(steps, xla, loops)))
+            stack.enter_context(_own_kernels(model, xla, loops))
+            stack.enter_context(untuned_pipelines())
+            stack.enter_context(chunked_steps(model, trains))
             return method(*args, **kwargs)
 
     return run
@@ -244,6 +255,12 @@ def _batches_of(x: Any, batch_size: int, share: float) -> float:
         return math.inf if batches < 0 else batches
     shapes = [leaf.shape for leaf in keras.tree.flatten(x) if getattr(leaf, "shape", None)]
     return math.ceil(share * shapes[0][0] / batch_size) if shapes else math.inf
+
+
+def _steps_of(x: Any) -> int:
+    """Gives how many steps the sequences of an array have; 0 of anything else."""
+    shapes = [leaf.shape for leaf in keras.tree.flatten(x) if len(getattr(leaf, "shape", None) or ()) > 1]
+    return shapes[0][1] if shapes and isinstance(shapes[0][1], int) else 0
 
 
 # === Callbacks that act on batches ===

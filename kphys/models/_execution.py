@@ -22,23 +22,24 @@ class Execution(NamedTuple):
 
 
 # Measured on two x86-64 cores, batches of 32, as a ratio to Keras' defaults (no XLA, one step a call):
-#   dense          32 steps 1.7, XLA 1.4, both 2.3 to 4: small matrices, the time is in the calls between them. Since
-#                  Adam's update is one kernel without XLA, both are 1.1 to 1.2 times as fast as 32 steps alone.
-#   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's.
-#   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2: XLA compiles the loop over time with what is in it. That of
-#                  layers that hand on sequences only with the backward pass of `_recurrence`, 1.1 to 2.3; with Keras'
-#                  own 0.45 (LSTM, 128 units, 200 steps) to 1.2.
-#   of any length  without XLA, which would compile anew for every length that it meets; where data have one length, the
-#                  loops alone 2.0 to 2.5 (LSTM, 64 units, 40 words).
-# XLA takes 1 to 4 seconds to compile, and saves 0.2 to 0.5 ms a step of dense, 3 to 10 of recurrent layers.
+#   dense          32 steps 1.7, XLA 1.4, both 2.3, XLA's own loop over the steps (`_chunks`) 3.2 to 3.7: small
+#                  matrices, the time is in the calls between them. Since Adam's update is one kernel without XLA, the
+#                  last is 1.4 to 1.5 times as fast as 32 steps alone; with batches of 512 as fast.
+#   convolutional  32 steps 1.2, XLA 0.4: oneDNN's convolutions are faster than XLA's. Without XLA `_chunks` saves 2 %,
+#                  of dense autoencoders 5 to 7, and takes 0.3 s more to trace.
+#   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2, `_chunks` and `_recurrence` 2.9, 3.7: XLA compiles the loop
+#                  over time with what is in it. Long sequences in two halves side by side, which it compiles alone.
+#   of any length  without XLA, which would compile anew for every length that it meets; where data have one length,
+#                  the loops alone 2.1 (LSTM, 64 units, 40 words).
+# XLA takes 1 to 1.4 s more of dense networks, 1.5 to 3 of recurrent ones, and saves 0.2 to 0.5 ms a step, and 2 to 4.
 # Autoencoders take the row of the layers that they are made of, but
 #   dense autoencoder  as fast through XLA as without: large products take the time, and XLA a fifth more memory.
 # On a GPU nothing has been measured yet: Keras' own choice of XLA, which keeps cuDNN's recurrent kernels.
 _SETTINGS = {
-    ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=4000),
+    ("dense", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=3000),
     ("dense autoencoder", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
     ("convolutional", "CPU"): Execution(jit_compile=False, steps_per_execution=32),
-    ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=500),
+    ("recurrent", "CPU"): Execution(jit_compile=True, steps_per_execution=32, steps_worth_xla=700),
     ("recurrent of any length", "CPU"): Execution(jit_compile=False, steps_per_execution=32, steps_worth_xla=500),
     ("dense", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),
     ("dense autoencoder", "GPU"): Execution(jit_compile="auto", steps_per_execution=32),

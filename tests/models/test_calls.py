@@ -23,7 +23,7 @@ def data(batches=BATCHES):
 
 def small(worth=WORTH, **arguments):
     model = kphys.mlp_classifier(3, 2, hidden_units=2, seed=0, **arguments)
-    assert calls_of(model).steps_worth_xla == 4000
+    assert calls_of(model).steps_worth_xla == 3000
     calls_of(model).steps_worth_xla = worth
     return model
 
