@@ -138,7 +138,7 @@ def of_batches():
         ((X, Y), {"shuffle": "batch"}),
         ((X, Y), {"steps_per_epoch": 6}),
         ((X[:7], Y[:7]), {}),
-        (lambda: (of_batches(),), {"batch_size": None}),
+        (lambda: (of_batches(),), {"batch_size": None, "shuffle": False}),
     ],
     ids=["batches shuffled", "steps an epoch", "one batch", "data set"],
 )
