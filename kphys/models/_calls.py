@@ -97,7 +97,8 @@ def _is_builders(model: keras.Model) -> bool:
 def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) -> Callable[..., Any]:
     """Gives `fit` or `evaluate` with no more batches a call than its arguments allow, and with XLA where it pays.
 
-    A builder that chose from when on XLA pays, but not to compile the model, has the loops in it compiled.
+    A builder that chose from when on XLA pays, but not to compile the model, has the loops in it compiled; so has one
+    that did, where sequences are long.
 
     Steps made before count in a `fit`, and once one has gone through XLA all later ones do. Callbacks that act on
     batches are called after each, as Keras promises. And as a call of several batches takes that many from a data set

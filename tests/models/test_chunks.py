@@ -249,5 +249,5 @@ def test_arrays_are_in_memory_once():
     assert _chunks._arrays(tf.data.Dataset.range(3)) is None
 
 
-def test_texts_are_left_to_keras(chunks):
+def test_texts_are_left_to_keras():
     assert _chunks._arrays(tf.data.Dataset.from_tensors((tf.constant(["a"]),))) is None
