@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras.src.trainers.trainer import model_supports_jit
 
 from kphys import _arguments
 from kphys.models._chunks import chunked_steps
@@ -41,8 +42,9 @@ class Calls:
         self.steps_worth_xla: int | None = None
         self.compiles_loops = False  # From when XLA is worth it: it compiles the loops in the model, not the model.
         self.uses_xla = False  # Since some `fit`; its code is there already.
-        self.usual_steps: int | None = None  # While a call takes other numbers of batches.
+        self.usual: Mode | None = None  # While a call runs otherwise.
         self.loops = False  # While a call has the loops compiled.
+        self.reader: keras.Model | None = None  # What reads arrays in a `fit`, if it is not the model.
         self.predicting = threading.RLock()  # Keras' `predict` may be called from several threads.
         self.traced: dict[Mode, tuple[Any, ...]] = {}
         self.traced_for: Any = None  # Keras' record of the `compile` that these were traced for.
@@ -70,8 +72,7 @@ def choose(model: keras.Model, execution: Execution) -> None:
 
 def saved_execution(model: keras.Model) -> dict[str, int | None]:
     """Gives for a file how `model` runs where nothing else is asked for; of XLA Keras tells the file."""
-    steps = calls_of(model).usual_steps or model.steps_per_execution
-    return {"steps_per_execution": steps, "steps_worth_xla": _steps_worth_xla(model)}
+    return {"steps_per_execution": _usual(model).steps, "steps_worth_xla": _steps_worth_xla(model)}
 
 
 def read_execution(model: keras.Model, saved: dict[str, Any]) -> Execution:
@@ -82,6 +83,12 @@ def read_execution(model: keras.Model, saved: dict[str, Any]) -> Execution:
         _arguments.integer("steps_per_execution", saved.get("steps_per_execution", 1)),
         None if worth is None else _arguments.integer("steps_worth_xla", worth),
     )
+
+
+def _usual(model: keras.Model) -> Mode:
+    """Gives how `model` runs where no call wants it otherwise."""
+    calls = calls_of(model)
+    return calls.usual or Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
 
 
 def _steps_worth_xla(model: keras.Model) -> int | None:
@@ -97,8 +104,8 @@ def _is_builders(model: keras.Model) -> bool:
 def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) -> Callable[..., Any]:
     """Gives `fit` or `evaluate` with no more batches a call than its arguments allow, and with XLA where it pays.
 
-    A builder that chose from when on XLA pays, but not to compile the model, has the loops in it compiled; so has one
-    that did, where sequences are long.
+    Of a builder that chose from when on XLA pays, but not to compile the model, a `fit` of arrays compiles it, as all
+    batches are of one length then, and one of other data the loops in it; so it does where sequences are long.
 
     Steps made before count in a `fit`, and once one has gone through XLA all later ones do. Callbacks that act on
     batches are called after each, as Keras promises. And as a call of several batches takes that many from a data set
@@ -117,15 +124,13 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         if any(map(_acts_on_batches, _flat(arguments.get("callbacks")))):
             steps = 1
         calls, batches = calls_of(model), _batches(arguments)
-        whole, loops = bool(model.jit_compile), calls.compiles_loops and _steps_worth_xla(model) is not None
-        if trains and whole and _is_builders(model) and pays_in_parts(model, _steps_of(arguments.get("x"))):
-            whole, loops = False, True
+        whole, loops = _by_xla(model, arguments, trains)
         pays = calls.uses_xla or _pays(model, batches, model.optimizer if trains else None)
         uses_xla = (whole or loops) and pays
         if trains:
             calls.uses_xla = uses_xla
         xla = uses_xla and whole
-        loops = uses_xla and not whole and trains and not model.run_eagerly
+        loops = uses_xla and not whole and trains
         with contextlib.ExitStack() as stack:
             stack.enter_context(_running(model, Mode(steps, xla, loops)))
             stack.enter_context(_own_kernels(model, xla, loops))
@@ -166,7 +171,7 @@ def runs_batch_by_batch(model: keras.Model, method: Callable[..., Any]) -> Calla
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs)
-        xla = bool(model.jit_compile) and _pays(model, _batches(given.arguments))
+        xla = _usual(model).xla and _pays(model, _batches(given.arguments))
         free = not any(given.arguments.get(name) for name in ("batch_size", "steps", "callbacks"))
         if free and isinstance(given.arguments.get("x"), np.ndarray):
             given.arguments["batch_size"] = _prediction_batch(model)
@@ -196,25 +201,25 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     if calls.traced_for is not config:
         calls.traced.clear()
         calls.traced_for = config
-    usual = Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
-    if usual == wanted:
+    before = Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
+    if before == wanted:
         yield
         return
-    outermost = calls.usual_steps is None
+    outermost = calls.usual is None
     if outermost:
-        calls.usual_steps = usual.steps
+        calls.usual = before
     calls.loops = wanted.loops
-    _switch(model, usual, wanted)
+    _switch(model, before, wanted)
     finished = False
     try:
         yield
         finished = True
     finally:
         if outermost:
-            calls.usual_steps = None
-        calls.loops = usual.loops
+            calls.usual = None
+        calls.loops = before.loops
         if getattr(model, "_compile_config", None) is config:  # Not compiled by a callback, that is.
-            _switch(model, wanted, usual)
+            _switch(model, wanted, before)
             if not finished:  # What a callback had traced otherwise it has not put back.
                 del calls.traced[wanted]
 
@@ -224,10 +229,23 @@ def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
     traced[present] = tuple(getattr(model, name) for name in _TRACED)
     for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
         setattr(model, name, function)
-    model.steps_per_execution, model.jit_compile, _ = wanted
+    # Not through `jit_compile`, which asks all layers, those too that no array comes to.
+    model.steps_per_execution, model._jit_compile, _ = wanted
 
 
 # === Whether XLA pays ===
+
+
+def _by_xla(model: keras.Model, arguments: dict[str, Any], trains: bool) -> tuple[bool, bool]:
+    """Says whether XLA is to compile `model`, and whether the loops in it alone, in a `fit` or `evaluate`."""
+    calls, whole, steps = calls_of(model), _usual(model).xla, _steps_of(arguments.get("x"))
+    loops = calls.compiles_loops and _steps_worth_xla(model) is not None and not model.run_eagerly
+    if not trains or not _is_builders(model):
+        return whole, loops
+    if pays_in_parts(model, steps):
+        return False, whole or loops
+    of_one_length = steps > 0 and isinstance(arguments.get("validation_data"), (tuple, list, type(None)))
+    return whole or (loops and of_one_length and model_supports_jit(calls.reader or model)), loops
 
 
 def _pays(model: keras.Model, batches: float, optimizer: keras.optimizers.Optimizer | None = None) -> bool:

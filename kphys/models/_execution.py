@@ -12,8 +12,9 @@ class Execution(NamedTuple):
     """How a compiled model runs: through XLA or not, how many batches one call trains on, how many are worth XLA.
 
     A `fit` that asks for fewer steps in all goes without XLA, which takes seconds to compile, and so does `evaluate` or
-    `predict` for fewer batches. `None`: any is worth it. A model that is not compiled with XLA has in a longer `fit`
-    the loops over steps compiled alone, where all samples have as many; `None`: it has not.
+    `predict` for fewer batches. `None`: any is worth it. A model that is not compiled with XLA is so in a longer `fit`
+    of arrays, and in one of a data set has the loops over steps compiled alone, where all samples have as many; `None`:
+    it is not.
     """
 
     jit_compile: bool | str
@@ -29,8 +30,9 @@ class Execution(NamedTuple):
 #                  of dense autoencoders 5 to 7, and takes 0.3 s more to trace.
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2, `_chunks` and `_recurrence` 2.9, 3.7: XLA compiles the loop
 #                  over time with what is in it. Long sequences in two halves side by side, which it compiles alone.
-#   of any length  without XLA, which would compile anew for every length that it meets; where data have one length,
-#                  the loops alone 2.1 (LSTM, 64 units, 40 words).
+#   of any length  without XLA, which would compile anew for every length that it meets. Arrays have one length: as
+#                  above, 2.1 times as fast as without (LSTM, 64 units, 40 words), sooner done after 450 steps; a data
+#                  set, maybe of strings, may have one: the loops alone, 1.5.
 # XLA takes 1 to 1.4 s more of dense networks, 1.5 to 3 of recurrent ones, and saves 0.2 to 0.5 ms a step, and 2 to 4.
 # Autoencoders take the row of the layers that they are made of, but
 #   dense autoencoder  as fast through XLA as without: large products take the time, and XLA a fifth more memory.

@@ -36,7 +36,8 @@ class Cell(NamedTuple):
     Args:
         step: `(from input, from state, states)` to new states and what is kept for the way back. The first that is
             kept has the shape of what came from the input, and takes its place.
-        slopes: `(kept, states before, states after)`, all steps at once, to what `back` takes of each.
+        slopes: `(kept, states before, states after)`, all steps at once, to what `back` takes of each. The first has
+            the shape of δ, which may take its place.
         back: `(slopes, gradients of the states after)` to δ and those of the states before, but for what goes through
             the recurrent kernel.
         of_state: Of δ, what belongs to the product with the recurrent kernel.
@@ -306,7 +307,9 @@ def _backwards(
         return _where(mask, (of_h, *of_others), of_after), _where(mask, (delta,), (tf.zeros_like(delta),))
 
     by_steps = (*slopes, *map(_by_steps, of_outputs), *map(_by_steps, masks))
-    of_states, (deltas,) = _loop(step, by_steps, of_last, backwards=True)
+    # Where a part of δ is left out of the product, XLA would copy all there is of it at every step.
+    whole = cell.of_state(slopes[0]).shape == slopes[0].shape
+    of_states, (deltas,) = _loop(step, by_steps, of_last, backwards=True, in_place=whole)
     inputs = _by_steps(inputs)
     seen = tf.concat([inputs, before[0], tf.ones_like(inputs[..., :1])], axis=-1)
     product = tf.matmul(_rows(seen), _rows(deltas), transpose_a=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ import tensorflow as tf
 from keras import ops
 
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, refuse_no_data
+from kphys.models._calls import calls_of
 from kphys.models._execution import on_replicas
+from kphys.models._pipelines import untuned
 from kphys.models._replicas import build_from_one_replica
 
 FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
@@ -28,6 +31,40 @@ def take_texts(model: keras.Model, vectorization: keras.layers.TextVectorization
         setattr(model, method, _taking_texts(getattr(model, method)))
     if on_replicas():
         model._maybe_symbolic_build = functools.partial(build_from_one_replica, model)
+    else:
+        _number_words_once(model, vectorization)
+
+
+def _number_words_once(model: keras.Model, vectorization: keras.layers.TextVectorization) -> None:
+    """Has a `fit` or `evaluate` of texts in memory cut them into words before its first batch, if all get one length.
+
+    No other epoch waits for words then, and XLA, which has no strings, can compile what reads the words' numbers. Not
+    with functions of a user's, which may do otherwise every time.
+    """
+    node = next(node for node in vectorization._inbound_nodes if node.input_tensors[0] is model.input)
+    (words,) = node.outputs
+    config = vectorization.get_config()
+    if words.shape[1] is None or callable(config["standardize"]) or callable(config["split"]):
+        return
+    reader = keras.Model(words, model.output)
+    model.as_input = functools.partial(_numbers, vectorization)
+    model.call = functools.partial(_read, model.call, reader.call)
+    calls_of(model).reader = reader
+    model.input_spec = None  # That of strings; a graph of Keras' looks at what it is given itself.
+
+
+def _read(read_texts: Callable[..., Any], read_numbers: Callable[..., Any], inputs: Any, **settings: Any) -> Any:
+    """Stands for `call`."""
+    return (read_numbers if inputs.dtype == "int32" else read_texts)(inputs, **settings)
+
+
+def _numbers(vectorization: keras.layers.TextVectorization, x: Any) -> Any:
+    """Gives the numbers of the words of texts, `(samples, words)`; data sets and generators as they are."""
+    if not ops.is_tensor(x):
+        return x
+    parts = tf.data.Dataset.from_tensor_slices(x).batch(_TEXTS_AT_ONCE)
+    parts = parts.map(lambda texts: tf.cast(vectorization(texts), tf.int32), num_parallel_calls=os.cpu_count())
+    return np.concatenate(list(untuned(parts).as_numpy_iterator()))
 
 
 def _taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,6 +73,8 @@ def _taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if "_use_cached_eval_dataset" in kwargs:  # What a `fit` evaluates it has taken at its start.
+            return method(*args, **kwargs)
         call = signature.bind(*args, **kwargs)
         if "x" in call.arguments:
             call.arguments["x"] = _strings(NAMES[0], call.arguments["x"])
@@ -53,7 +92,7 @@ def _strings(name: str, x: Any) -> Any:
     if isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape"):
         x = x[0]  # Keras takes a list of the one input.
     if tf.is_tensor(x) and x.dtype == tf.string and x.shape.rank == 1 and len(x):
-        return x  # What this function has given: validation texts come back every epoch.
+        return x
     if isinstance(x, (str, bytes)):
         raise TypeError(f"`{name}` must be a list or an array of texts, got one text: pass [{name}].")
     if not isinstance(x, (list, tuple)) and not (hasattr(x, "shape") and hasattr(x, "__len__")):

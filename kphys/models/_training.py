@@ -67,19 +67,24 @@ def compile_for(
 
 
 def keep_keras_promises(model: keras.Model, check: Callable[..., None] | None) -> None:
-    """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before."""
+    """Puts on `model` what many batches a call would break, and `check`, which looks through the arrays before.
+
+    `as_input` of the model gives an `x` in the form that the network reads.
+    """
     model.fit = runs_as_asked(model, model.fit, trains=True)
     model.train_on_batch = steps_as_fit_does(model, model.train_on_batch)
     model.evaluate = runs_as_asked(model, model.evaluate, trains=False)
     model.predict = runs_batch_by_batch(model, model.predict)
     model.quantize = traced_anew(model, model.quantize)
+    model.as_input = only_input
     if check is not None:
         model.check_arrays = check
-        model.fit = _checked(model, model.fit)
-        model.evaluate = _checked(model, model.evaluate)
+    for name in ("fit", "evaluate"):
+        setattr(model, name, _taking_arrays(model, getattr(model, name), checks=check is not None))
 
 
-def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+def _taking_arrays(model: keras.Model, method: Callable[..., Any], checks: bool) -> Callable[..., Any]:
+    """Gives `fit` or `evaluate` for arrays in the form in which users have them."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -87,13 +92,14 @@ def _checked(model: keras.Model, method: Callable[..., Any]) -> Callable[..., An
         # What `fit` evaluates after every epoch it has looked through at its start.
         if "_use_cached_eval_dataset" not in kwargs:
             given = signature.bind(*args, **kwargs)
-            names = ("x", "y", "sample_weight", "validation_data", "class_weight")
-            model.check_arrays(**{name: given.arguments.get(name) for name in names})
+            if checks:
+                names = ("x", "y", "sample_weight", "validation_data", "class_weight")
+                model.check_arrays(**{name: given.arguments.get(name) for name in names})
             if "x" in given.arguments:
-                given.arguments["x"] = only_input(given.arguments["x"])
+                given.arguments["x"] = model.as_input(given.arguments["x"])
             validation = given.arguments.get("validation_data")
-            if isinstance(validation, (tuple, list)):
-                given.arguments["validation_data"] = (only_input(validation[0]), *validation[1:])
+            if isinstance(validation, (tuple, list)) and validation:
+                given.arguments["validation_data"] = (model.as_input(validation[0]), *validation[1:])
             args, kwargs = given.args, given.kwargs
         return method(*args, **kwargs)
 

@@ -51,9 +51,10 @@ def text_classifier(
 
     Args:
         vectorization: A `keras.layers.TextVectorization` that has seen texts (`adapt`) or was given its `vocabulary`.
-            It says what a word is, and with `output_sequence_length` after how many words a text is cut; long
-            trainings on texts of one length take half the time. With `max_tokens` the rarest words share one vector
-            with all words that come later; without it that vector is not trained.
+            It says what a word is, and with `output_sequence_length` after how many words a text is cut: texts in
+            memory are then cut into words once, before the first epoch (four bytes a word), and long trainings take
+            half the time and less. With `max_tokens` the rarest words share one vector with all words that come later;
+            without it that vector is not trained.
         num_classes: Number of classes, or of labels with `multilabel`, as in `mlp_classifier`.
         embedding_dim: Number of components of E(w). `None`: 64, or as many as `word_vectors` have.
         word_vectors: Trained `WordVectors`, such as `word_vectors` or `WordVectors.from_file` give: E(w) starts as the
@@ -122,7 +123,7 @@ def text_classifier(
         texts,
         features,
         head,
-        family="recurrent of any length",  # XLA has no strings.
+        family="recurrent of any length",  # XLA has no strings, but what `take_texts` makes of some.
         optimizer=optimizer,
         learning_rate=learning_rate,
         seed=seeds(),

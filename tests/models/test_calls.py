@@ -226,7 +226,7 @@ def test_an_error_leaves_the_model_as_it_was():
     with pytest.raises(KeyboardInterrupt):
         model.fit(*data(), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=fail)])
     assert (model.jit_compile, model.steps_per_execution) == (True, 32)
-    assert calls_of(model).usual_steps is None
+    assert calls_of(model).usual is None
 
 
 @pytest.mark.parametrize("settings", [{"epochs": "three"}, {"epochs": 2, "initial_epoch": None}])
@@ -263,13 +263,27 @@ def test_a_callback_may_evaluate_in_a_fit():
     assert "_all_reduce_sum_gradients" not in vars(model.optimizer)
 
 
-def test_a_callback_may_predict_where_loops_are_compiled():
-    model, x = remembered(kphys.rnn_classifier((None, 1), 2, units=2), worth=1), np.zeros((4, 3, 1))
-    model.evaluate(x, np.arange(4) % 2, verbose=0)
-    traced = model.test_function
-    predict = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.predict(x, verbose=0))
-    model.fit(x, np.arange(4) % 2, verbose=0, callbacks=[predict])
-    assert model.test_function is traced
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_any_length_an_array_has_xla_and_a_data_set_the_loops_alone(stream):
+    model, arrays = kphys.rnn_classifier((None, 1), 2, units=2), (np.zeros((4, 3, 1)), np.arange(4) % 2)
+    data_set = tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+    calls_of(model).steps_worth_xla = 1
+    ways = []
+
+    def see(epoch, logs):
+        ways.append((model.jit_compile, calls_of(model).loops))
+        model.predict(np.zeros((4, 2, 1)), verbose=0)
+        model.evaluate(data_set, verbose=0)
+
+    model.evaluate(*arrays, verbose=0)
+    traced, callbacks = model.test_function, [keras.callbacks.LambdaCallback(on_epoch_end=see)]
+    if stream:
+        model.fit(data_set, shuffle=False, verbose=0, callbacks=callbacks, validation_data=arrays)
+    else:
+        model.fit(*arrays, verbose=0, callbacks=callbacks, validation_data=arrays)
+    model.fit(*arrays, verbose=0, callbacks=callbacks, validation_data=data_set)  # Which may be of other lengths.
+    assert ways == [(not stream, stream), (False, True)]
+    assert (model.jit_compile, model.test_function, calls_of(model).usual) == (False, traced, None)
 
 
 def test_threads_that_predict_take_turns():
@@ -299,6 +313,7 @@ def test_answers_are_the_quantized_models():
 GRAPHS = """
 import gc
 import numpy as np
+import tensorflow as tf
 import kphys
 from kphys.models._calls import calls_of
 
@@ -309,11 +324,12 @@ def graphs():
 def fits():
     kphys.mlp_classifier(3, 2, hidden_units=2).fit(np.zeros((8, 3)), np.arange(8) % 2, verbose=0)
     kphys.dcgan((8, 8, 1), 2, filters=2).fit(np.zeros((8, 8, 8, 1)), verbose=0)
-    through_xla = kphys.rnn_classifier((2, 3), 2, units=2)
-    loops_alone = kphys.rnn_classifier((None, 3), 2, units=2)
-    for model in (through_xla, loops_alone):
+    arrays = np.zeros((8, 2, 3)), np.arange(8) % 2
+    through_xla = kphys.rnn_classifier((2, 3), 2, units=2), arrays
+    loops_alone = kphys.rnn_classifier((None, 3), 2, units=2), (tf.data.Dataset.from_tensor_slices(arrays).batch(8),)
+    for model, data in (through_xla, loops_alone):
         calls_of(model).steps_worth_xla = 1
-        model.fit(np.zeros((8, 2, 3)), np.arange(8) % 2, verbose=0)
+        model.fit(*data, verbose=0)
 
 fits()
 before = graphs()

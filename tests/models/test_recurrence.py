@@ -261,21 +261,28 @@ def _reader(length=None):
     return kphys.text_classifier(vectorization, 2, embedding_dim=3, units=3, seed=0)
 
 
+def _texts(stream):
+    return (tf.data.Dataset.from_tensor_slices((TEXTS, CLASSES)).batch(8),) if stream else (TEXTS, CLASSES)
+
+
 @pytest.mark.slow
-def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(passes):
-    model, trained = _reader(length=4), _reader(length=4)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_of_texts_has_its_loops_compiled_where_it_trains_for_long_and_texts_have_one_length(passes, stream):
+    """In the model, or, where strings come from a data set, alone."""
+    model, trained, data = _reader(length=4), _reader(length=4), _texts(stream)
+    settings = {"shuffle": False, "verbose": 0} | ({} if stream else {"batch_size": 8})
     for epochs, worth, called in ((2, 100, 0), (4, 4, 1), (1, 100, 1)):  # Compiled once, it stays.
         calls_of(model).steps_worth_xla = worth
-        model.fit(TEXTS, CLASSES, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
-        model.evaluate(TEXTS, CLASSES, verbose=0)
-        assert passes.call_count == called
-    trained.fit(TEXTS, CLASSES, batch_size=8, epochs=7, shuffle=False, verbose=0)
+        model.fit(*data, epochs=epochs, **settings)
+        model.evaluate(*data, verbose=0)
+        assert [call.kwargs["alone"] for call in passes.call_args_list] == [stream] * called
+    trained.fit(*data, epochs=7, **settings)
     assert passes.call_count == 1
     for a, b in zip(model.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     of_any_length = _reader()
     calls_of(of_any_length).steps_worth_xla = 1
-    of_any_length.fit(TEXTS, CLASSES, verbose=0)
+    of_any_length.fit(*data, shuffle=False, verbose=0)
     assert passes.call_count == 1
 
 

@@ -12,6 +12,7 @@ from new_process import run_python, saved_arrays
 import kphys
 from kphys import rnn_classifier, word_vectors
 from kphys.callbacks import EarlyStopping, GradientClipping, TrainingRecord
+from kphys.models._calls import calls_of
 from kphys.models.texts import text_classifier
 
 WORDS = ["the", "dog", "bites", "man", "cat"]
@@ -183,8 +184,14 @@ if hasattr(np.dtypes, "StringDType"):
 
 
 @pytest.fixture(scope="module")
-def model():
-    return text_classifier(vectorization(), 3, **SMALL)
+def models():
+    """By the number of words that texts are cut after."""
+    return {length: text_classifier(vectorization(output_sequence_length=length), 3, **SMALL) for length in (None, 3)}
+
+
+@pytest.fixture(scope="module")
+def model(models):
+    return models[None]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -294,6 +301,88 @@ def test_callbacks_and_records(tmp_path):
     )
 
 
+# === Words cut once ===
+
+
+def _trained(data, validation, xla=False, standardize="lower_and_strip_punctuation", **settings):
+    """Gives the history and the weights of a model of texts of four words each."""
+    layer = vectorization(output_sequence_length=4, standardize=standardize)
+    model = text_classifier(layer, 3, learning_rate=0.01, **SMALL)
+    calls_of(model).steps_worth_xla = 1 if xla else 10**6
+    history = model.fit(*data, epochs=3, shuffle=False, verbose=0, validation_data=validation, **settings).history
+    return history, model.get_weights()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("xla", [False, True])
+def test_texts_in_memory_train_as_those_of_a_data_set(xla):
+    texts, y = [*TEXTS, "", "unheard"] * 2, np.arange(14) % 3
+    data_set = tf.data.Dataset.from_tensor_slices((texts, y)).batch(4)
+    expected, weights = _trained((data_set,), data_set)
+    cut_by_a_function = _trained((texts, y), (texts, y), standardize=tf.strings.lower, batch_size=4, xla=xla)
+    for validation in ((texts, y), (np.array(texts)[:, None], y), data_set):
+        history, found = _trained((texts, y), validation, xla, batch_size=4)
+        assert history.keys() == expected.keys()
+        for name, values in history.items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-6)
+        for a, b in zip(found, weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    lower = strings(text.lower() for text in texts)  # Which leaves punctuation, as that function does.
+    expected, _ = _trained((lower, y), (lower, y), standardize=None, batch_size=4)
+    np.testing.assert_allclose(cut_by_a_function[0]["val_loss"], expected["val_loss"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_epochs_after_the_first_cut_no_texts(monkeypatch):
+    cuts, standardized = [], tf.strings.regex_replace
+
+    def count(texts):
+        cuts.append(len(texts))
+        return standardized(texts, "!", "")
+
+    def counted(texts, *others):
+        return tf.ensure_shape(tf.py_function(count, [texts], tf.string), texts.shape)
+
+    monkeypatch.setattr(tf.strings, "regex_replace", counted)
+    model = text_classifier(vectorization(output_sequence_length=4), 3, check_data=False, **SMALL)
+    model.fit(TEXTS, np.arange(5) % 3, batch_size=2, epochs=3, verbose=0)
+    assert cuts == [5]
+    model.evaluate(TEXTS, np.arange(5) % 3, verbose=0)
+    assert cuts == [5, 5]
+
+
+@pytest.mark.slow
+def test_callbacks_read_texts_while_xla_trains(tmp_path):
+    model, y, seen = text_classifier(vectorization(output_sequence_length=4), 3, **SMALL), np.arange(5) % 3, []
+    calls_of(model).steps_worth_xla = 1
+
+    def look(epoch, logs):
+        data_set = tf.data.Dataset.from_tensor_slices((TEXTS, y)).batch(2)
+        losses = [model.evaluate(*data, verbose=0)[0] for data in ((TEXTS, y), (data_set,))]
+        np.testing.assert_allclose(model.predict(TEXTS, verbose=0), model(strings(TEXTS)), rtol=1e-5)
+        seen.append((model.jit_compile, *losses))
+        model.save(tmp_path / "model.keras")
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=look)]
+    history = model.fit(TEXTS, y, epochs=2, validation_split=0.4, batch_size=2, callbacks=callbacks, verbose=0).history
+    assert [xla for xla, *_ in seen] == [True, True]
+    assert model.jit_compile is False
+    loss, from_data_set = seen[-1][1:]
+    assert loss == pytest.approx(from_data_set, rel=1e-5)
+    loaded = kphys.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(TEXTS, y, verbose=0)[0] == pytest.approx(loss, rel=1e-5)
+    last = model.evaluate(TEXTS[3:], y[3:], verbose=0)[0]
+    assert last == pytest.approx(history["val_loss"][-1], rel=1e-5)
+
+
+def test_two_models_may_have_one_vectorization():
+    layer = vectorization(output_sequence_length=4)
+    models = [text_classifier(layer, 3, **{**SMALL, "seed": seed}) for seed in (0, 1)]
+    for model in models:
+        expected = -np.log(model.predict(TEXTS, verbose=0)[np.arange(5), Y]).mean()
+        assert model.evaluate(TEXTS, Y, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+
+
 # === Files ===
 
 ELSEWHERE = """
@@ -368,6 +457,7 @@ def test_two_devices_learn_what_one_does(tmp_path):
 Y = np.array([0, 1, 2, 0, 1])
 # name: (x, y, error, message)
 BAD_TEXTS = {
+    "numbers of words": (np.ones((5, 3), "int32"), Y, TypeError, "`x` must hold texts, strings, got dtype int32"),
     "numbers": (np.ones((5, 3)), Y, TypeError, "`x` must hold texts, strings, got dtype float64"),
     "None": ([*TEXTS[:4], None], Y, TypeError, r"got x\[4\] = None \(NoneType\): drop these samples, or write ''"),
     "NaN": (np.array([np.nan, *TEXTS[:4]], object), Y, TypeError, r"got x\[0\] = nan \(float\): drop"),
@@ -392,9 +482,10 @@ BAD_TEXTS = {
 }
 
 
+@pytest.mark.parametrize("length", [None, 3])
 @pytest.mark.parametrize("case", BAD_TEXTS)
-def test_fit_and_evaluate_refuse(model, case):
-    x, y, error, message = BAD_TEXTS[case]
+def test_fit_and_evaluate_refuse(models, case, length):
+    (x, y, error, message), model = BAD_TEXTS[case], models[length]
     before = model.optimizer.iterations.numpy()
     for method in (model.fit, model.evaluate):
         with pytest.raises(error, match=message):
