@@ -22,6 +22,9 @@ from kphys.models._pipelines import untuned_pipelines
 from kphys.models._recurrence import own_backward_passes, pays_in_parts
 from kphys.models._updates import mended_updates
 
+# What words' numbers are, in place of texts: not what users have, so that those are refused.
+NUMBERS = "uint32"
+
 # Of a traced model, with the numbers and choices at that time baked in.
 _TRACED = ("train_function", "test_function", "predict_function")
 
@@ -229,8 +232,11 @@ def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
     traced[present] = tuple(getattr(model, name) for name in _TRACED)
     for name, function in zip(_TRACED, traced.pop(wanted, (None,) * len(_TRACED)), strict=True):
         setattr(model, name, function)
-    # Not through `jit_compile`, which asks all layers, those too that no array comes to.
-    model.steps_per_execution, model._jit_compile, _ = wanted
+    model.steps_per_execution = wanted.steps
+    if calls_of(model).reader is None:
+        model.jit_compile = wanted.xla
+    else:
+        model._jit_compile = wanted.xla  # The other asks all layers, those too that no numbers come to.
 
 
 # === Whether XLA pays ===
@@ -244,8 +250,11 @@ def _by_xla(model: keras.Model, arguments: dict[str, Any], trains: bool) -> tupl
         return whole, loops
     if pays_in_parts(model, steps):
         return False, whole or loops
-    of_one_length = steps > 0 and isinstance(arguments.get("validation_data"), (tuple, list, type(None)))
-    return whole or (loops and of_one_length and model_supports_jit(calls.reader or model)), loops
+    arrays = steps > 0 and isinstance(arguments.get("validation_data"), (tuple, list, type(None)))
+    if calls.reader is not None:
+        inputs = [arguments.get("x"), *(arguments.get("validation_data") or ())[:1]] if arrays else []
+        arrays = arrays and all(getattr(x, "dtype", None) == NUMBERS for x in inputs)
+    return whole or (loops and arrays and model_supports_jit(calls.reader or model)), loops
 
 
 def _pays(model: keras.Model, batches: float, optimizer: keras.optimizers.Optimizer | None = None) -> bool:

@@ -14,25 +14,26 @@ import tensorflow as tf
 from keras import ops
 
 from kphys.models._arrays import NAMES, VALIDATION_NAMES, refuse_no_data
-from kphys.models._calls import calls_of
+from kphys.models._calls import NUMBERS, calls_of
 from kphys.models._execution import on_replicas
 from kphys.models._pipelines import untuned
 from kphys.models._replicas import build_from_one_replica
 
 FIRST_WORD = 2  # `TextVectorization` numbers padding 0, and 1 every word that is not in its vocabulary.
 _TEXTS_AT_ONCE = 1024
+_ON_BATCH = ("train_on_batch", "test_on_batch", "predict_on_batch")
 
 
 def take_texts(model: keras.Model, vectorization: keras.layers.TextVectorization, check_data: bool) -> None:
     """Has `model` take texts in every form, and look through them before training if `check_data`."""
     if check_data:
         model.check_arrays = functools.partial(_check_texts, vectorization, model.check_arrays)
-    for method in ("fit", "evaluate", "predict"):
-        setattr(model, method, _taking_texts(getattr(model, method)))
     if on_replicas():
         model._maybe_symbolic_build = functools.partial(build_from_one_replica, model)
     else:
         _number_words_once(model, vectorization)
+    for name in ("fit", "evaluate", "predict", *_ON_BATCH):
+        setattr(model, name, _taking_texts(getattr(model, name)))
 
 
 def _number_words_once(model: keras.Model, vectorization: keras.layers.TextVectorization) -> None:
@@ -47,24 +48,49 @@ def _number_words_once(model: keras.Model, vectorization: keras.layers.TextVecto
     if words.shape[1] is None or callable(config["standardize"]) or callable(config["split"]):
         return
     reader = keras.Model(words, model.output)
-    model.as_input = functools.partial(_numbers, vectorization)
+    table = next(layer for layer in model.layers if isinstance(layer, keras.layers.Embedding))
+    model.as_input = functools.partial(_numbers, vectorization, table.input_dim)
     model.call = functools.partial(_read, model.call, reader.call)
     calls_of(model).reader = reader
+    for name in _ON_BATCH:  # A callback may call these while XLA trains the model.
+        setattr(model, name, _taking_numbers(model, getattr(model, name)))
     model.input_spec = None  # That of strings; a graph of Keras' looks at what it is given itself.
 
 
 def _read(read_texts: Callable[..., Any], read_numbers: Callable[..., Any], inputs: Any, **settings: Any) -> Any:
     """Stands for `call`."""
-    return (read_numbers if inputs.dtype == "int32" else read_texts)(inputs, **settings)
+    return (read_numbers if getattr(inputs, "dtype", None) == NUMBERS else read_texts)(inputs, **settings)
 
 
-def _numbers(vectorization: keras.layers.TextVectorization, x: Any) -> Any:
+def _numbers(vectorization: keras.layers.TextVectorization, rows: int, x: Any) -> Any:
     """Gives the numbers of the words of texts, `(samples, words)`; data sets and generators as they are."""
     if not ops.is_tensor(x):
         return x
-    parts = tf.data.Dataset.from_tensor_slices(x).batch(_TEXTS_AT_ONCE)
-    parts = parts.map(lambda texts: tf.cast(vectorization(texts), tf.int32), num_parallel_calls=os.cpu_count())
-    return np.concatenate(list(untuned(parts).as_numpy_iterator()))
+
+    def cut(texts: tf.Tensor) -> tf.Tensor:
+        return tf.cast(vectorization(texts), NUMBERS)
+
+    if len(x) <= _TEXTS_AT_ONCE:
+        numbers = cut(x).numpy()
+    else:
+        parts = tf.data.Dataset.from_tensor_slices(x).batch(_TEXTS_AT_ONCE).map(cut, num_parallel_calls=os.cpu_count())
+        numbers = np.concatenate(list(untuned(parts).as_numpy_iterator()))
+    if numbers.max() >= rows:  # Where XLA would read the last row.
+        raise ValueError(
+            f"`vectorization` knows {vectorization.vocabulary_size()} words by now, but the model has vectors of the "
+            f"{rows} that it was built with: build it anew."
+        )
+    return numbers
+
+
+def _taking_numbers(model: keras.Model, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `method`, whose first argument are texts, with their words' numbers in their place."""
+
+    @functools.wraps(method)
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(model.as_input(x), *args, **kwargs)
+
+    return run
 
 
 def _taking_texts(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -360,6 +360,8 @@ def test_callbacks_read_texts_while_xla_trains(tmp_path):
         data_set = tf.data.Dataset.from_tensor_slices((TEXTS, y)).batch(2)
         losses = [model.evaluate(*data, verbose=0)[0] for data in ((TEXTS, y), (data_set,))]
         np.testing.assert_allclose(model.predict(TEXTS, verbose=0), model(strings(TEXTS)), rtol=1e-5)
+        np.testing.assert_allclose(model.predict_on_batch(TEXTS), model(strings(TEXTS)), rtol=1e-5)
+        assert model.test_on_batch(TEXTS, y)[0] == pytest.approx(losses[0], rel=1e-5)
         seen.append((model.jit_compile, *losses))
         model.save(tmp_path / "model.keras")
 
@@ -373,6 +375,71 @@ def test_callbacks_read_texts_while_xla_trains(tmp_path):
     assert loaded.evaluate(TEXTS, y, verbose=0)[0] == pytest.approx(loss, rel=1e-5)
     last = model.evaluate(TEXTS[3:], y[3:], verbose=0)[0]
     assert last == pytest.approx(history["val_loss"][-1], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("xla", [False, True])
+def test_batches_one_by_one_train_as_fit_does(xla):
+    y = np.arange(5) % 3
+    one, other = (text_classifier(vectorization(output_sequence_length=4), 3, **SMALL) for _ in range(2))
+    calls_of(one).steps_worth_xla = calls_of(other).steps_worth_xla = 1 if xla else 10**6
+
+    def batch_by_batch(epoch, logs):  # In a `fit` that changes nothing, through XLA or not.
+        for start in range(0, 5, 2):
+            other.train_on_batch(TEXTS[start : start + 2], y[start : start + 2])
+
+    one.fit(TEXTS, y, batch_size=2, shuffle=False, verbose=0)
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=batch_by_batch)]
+    other.fit(TEXTS, y, sample_weight=np.zeros(5), batch_size=5, verbose=0, callbacks=callbacks)
+    other_alone = text_classifier(vectorization(output_sequence_length=4), 3, **SMALL)
+    for start in range(0, 5, 2):
+        other_alone.train_on_batch(TEXTS[start : start + 2], y[start : start + 2])
+    assert (one.optimizer.iterations, other.optimizer.iterations) == (3, 4)
+    for a, b in zip(one.get_weights(), other_alone.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The structure of .inputs. does")  # Keras expects a tensor.
+def test_what_keras_takes_for_one_input_is_taken_where_words_are_cut_once(models):
+    model, texts = models[3], strings(TEXTS)
+    expected = model(texts).numpy()
+    for given in ([texts], (texts,), {"texts": texts}):
+        np.testing.assert_array_equal(model(given), expected)
+    losses = [model.evaluate(x, Y, verbose=0)[0] for x in (TEXTS, {"texts": texts})]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The structure of .inputs. does")  # Keras expects a tensor.
+def test_texts_that_are_not_cut_do_not_go_through_xla():
+    model, named = text_classifier(vectorization(output_sequence_length=4), 3, **SMALL), {"texts": strings(TEXTS)}
+    calls_of(model).steps_worth_xla = 1
+    xla = []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: xla.append(model.jit_compile))
+    for x, validation in ((TEXTS, TEXTS), (TEXTS, named), (named, TEXTS)):
+        model.fit(x, Y, validation_data=(validation, Y), callbacks=[look], verbose=0)
+    assert xla == [True, False, False]
+
+
+def test_numbers_in_place_of_texts_are_refused(models):
+    numbers = np.ones((5, 3), "int32")
+    data_set = tf.data.Dataset.from_tensor_slices((numbers, Y)).batch(5)
+    for call in (
+        lambda: models[3](tf.constant(numbers)),
+        lambda: models[3].fit(data_set, shuffle=False, verbose=0),
+        lambda: models[3].train_on_batch(numbers, Y),
+    ):
+        with pytest.raises((TypeError, ValueError, tf.errors.UnimplementedError)):  # Keras', but for the last call.
+            call()
+
+
+def test_words_beyond_the_table_are_refused():
+    layer = vectorization(output_sequence_length=4)
+    model = text_classifier(layer, 3, **SMALL)
+    layer.set_vocabulary([*WORDS, "unheard", "of"])
+    assert math.isfinite(model.evaluate(TEXTS[:4], Y[:4], verbose=0)[0])
+    with pytest.raises(ValueError, match=r"knows 9 words by now, but the model has vectors of the 7 .* build it anew"):
+        model.evaluate(["unheard"], Y[:1], verbose=0)
 
 
 def test_two_models_may_have_one_vectorization():
