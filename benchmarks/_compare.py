@@ -215,6 +215,14 @@ def _products(layer: Any) -> int:
     return math.prod(layer.kernel.shape) * math.prod(at[1:-1])
 
 
+def torch_before_tensorflow() -> Any:
+    """Loads PyTorch with what its optimizers load later, which dies when TensorFlow is there already."""
+    import torch
+    import torch._dynamo
+
+    return torch
+
+
 def fit_torch(network: Any, x: Any, y: Any, given: argparse.Namespace) -> Figures:
     """Trains a PyTorch classifier of digits on tensors in memory and gives the figures, its accuracy among them."""
     import torch

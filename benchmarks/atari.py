@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from _compare import Contestant, Figures, arguments, compare, peak_megabytes
+from _compare import Contestant, Figures, arguments, compare, peak_megabytes, torch_before_tensorflow
 
 STEPS = "steps/s"
 COLUMNS = ("seconds", STEPS, "peak MB", "replay GB", "resumed")
@@ -78,7 +78,8 @@ def stable_baselines3(given: argparse.Namespace) -> Figures:
     """Trains theirs."""
     import gymnasium
     import numpy as np
-    import torch
+
+    torch = torch_before_tensorflow()  # Which their loggers load.
     from stable_baselines3 import DQN
 
     from kphys.environments.atari import atari

@@ -21,7 +21,17 @@ import sys
 import time
 from typing import Any
 
-from _compare import QUALITY, Contestant, Figures, Runs, arguments, compare, peak_megabytes, print_table
+from _compare import (
+    QUALITY,
+    Contestant,
+    Figures,
+    Runs,
+    arguments,
+    compare,
+    peak_megabytes,
+    print_table,
+    torch_before_tensorflow,
+)
 
 # Task -> steps, what counts as solved, and rl-zoo's hyperparameters in kphys' words.
 TASKS = {
@@ -114,7 +124,7 @@ def trained(task: str, seed: int, settings: dict[str, Any]) -> Figures:
 
 def stable_baselines3(given: argparse.Namespace, task: str) -> Figures:
     """Trains one of theirs as rl-zoo does."""
-    import torch
+    torch = torch_before_tensorflow()  # Which their loggers load.
     from stable_baselines3 import DQN
     from stable_baselines3.common.evaluation import evaluate_policy
 

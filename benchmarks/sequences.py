@@ -35,6 +35,7 @@ from _compare import (
     compare,
     in_every_group,
     in_folder,
+    torch_before_tensorflow,
     train_torch,
     with_torch,
 )
@@ -178,8 +179,7 @@ def with_quality(model: Any, task: Task, given: argparse.Namespace) -> Figures:
 
 def torch_loop(group: str, given: argparse.Namespace) -> Figures:
     """Trains the same in PyTorch."""
-    import torch
-    import torch._dynamo  # Which optimizers load, and which dies when it is loaded after TensorFlow.
+    torch = torch_before_tensorflow()
     from torch import nn
 
     class Network(nn.Module):

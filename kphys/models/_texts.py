@@ -75,7 +75,7 @@ def _numbers(vectorization: keras.layers.TextVectorization, rows: int, x: Any) -
     else:
         parts = tf.data.Dataset.from_tensor_slices(x).batch(_TEXTS_AT_ONCE).map(cut, num_parallel_calls=os.cpu_count())
         numbers = np.concatenate(list(untuned(parts).as_numpy_iterator()))
-    if numbers.max() >= rows:  # Where XLA would read the last row.
+    if numbers.max(initial=0) >= rows:  # Where XLA would read the last row.
         raise ValueError(
             f"`vectorization` knows {vectorization.vocabulary_size()} words by now, but the model has vectors of the "
             f"{rows} that it was built with: build it anew."
