@@ -43,7 +43,7 @@ class Calls:
     def __init__(self) -> None:
         self.compiled: Any = None  # Keras' record of the `compile` that the builder's choices belong to.
         self.steps_worth_xla: int | None = None
-        self.compiles_loops = False  # From when XLA is worth it: it compiles the loops in the model, not the model.
+        self.compiles_loops = False  # Where XLA is worth it, it compiles the model for arrays, else the loops in it.
         self.uses_xla = False  # Since some `fit`; its code is there already.
         self.usual: Mode | None = None  # While a call runs otherwise.
         self.loops = False  # While a call has the loops compiled.
