@@ -88,10 +88,14 @@ def read_execution(model: keras.Model, saved: dict[str, Any]) -> Execution:
     )
 
 
+def _present(model: keras.Model) -> Mode:
+    """Gives how `model` runs just now."""
+    return Mode(model.steps_per_execution, bool(model.jit_compile), calls_of(model).loops)
+
+
 def _usual(model: keras.Model) -> Mode:
     """Gives how `model` runs where no call wants it otherwise."""
-    calls = calls_of(model)
-    return calls.usual or Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
+    return calls_of(model).usual or _present(model)
 
 
 def _steps_worth_xla(model: keras.Model) -> int | None:
@@ -133,7 +137,7 @@ def runs_as_asked(model: keras.Model, method: Callable[..., Any], trains: bool) 
         if trains:
             calls.uses_xla = uses_xla
         xla = uses_xla and whole
-        loops = uses_xla and not whole and trains
+        loops = uses_xla and not whole and trains and not model.run_eagerly
         with contextlib.ExitStack() as stack:
             stack.enter_context(_running(model, Mode(steps, xla, loops)))
             stack.enter_context(_own_kernels(model, xla, loops))
@@ -204,7 +208,7 @@ def _running(model: keras.Model, wanted: Mode) -> Iterator[None]:
     if calls.traced_for is not config:
         calls.traced.clear()
         calls.traced_for = config
-    before = Mode(model.steps_per_execution, bool(model.jit_compile), calls.loops)
+    before = _present(model)
     if before == wanted:
         yield
         return
@@ -244,17 +248,22 @@ def _switch(model: keras.Model, present: Mode, wanted: Mode) -> None:
 
 def _by_xla(model: keras.Model, arguments: dict[str, Any], trains: bool) -> tuple[bool, bool]:
     """Says whether XLA is to compile `model`, and whether the loops in it alone, in a `fit` or `evaluate`."""
-    calls, whole, steps = calls_of(model), _usual(model).xla, _steps_of(arguments.get("x"))
-    loops = calls.compiles_loops and _steps_worth_xla(model) is not None and not model.run_eagerly
+    whole, loops = _usual(model).xla, calls_of(model).compiles_loops and _steps_worth_xla(model) is not None
     if not trains or not _is_builders(model):
         return whole, loops
-    if pays_in_parts(model, steps):
+    x, validation_data = arguments.get("x"), arguments.get("validation_data")
+    if pays_in_parts(model, _steps_of(x)):
         return False, whole or loops
-    arrays = steps > 0 and isinstance(arguments.get("validation_data"), (tuple, list, type(None)))
-    if calls.reader is not None:
-        inputs = [arguments.get("x"), *(arguments.get("validation_data") or ())[:1]] if arrays else []
-        arrays = arrays and all(getattr(x, "dtype", None) == NUMBERS for x in inputs)
-    return whole or (loops and arrays and model_supports_jit(calls.reader or model)), loops
+    return whole or (loops and _of_one_length(model, x, validation_data)), loops
+
+
+def _of_one_length(model: keras.Model, x: Any, validation_data: Any) -> bool:
+    """Says whether these are arrays, all batches of one length, and of texts the numbers of their words."""
+    if model.run_eagerly or not _steps_of(x) or not isinstance(validation_data, (tuple, list, type(None))):
+        return False
+    reader, inputs = calls_of(model).reader, [x, *(validation_data or ())[:1]]
+    readable = reader is None or all(getattr(each, "dtype", None) == NUMBERS for each in inputs)
+    return readable and model_supports_jit(reader or model)
 
 
 def _pays(model: keras.Model, batches: float, optimizer: keras.optimizers.Optimizer | None = None) -> bool:

@@ -31,8 +31,8 @@ class Execution(NamedTuple):
 #   recurrent      32 steps 1.0 to 1.2, both LSTM 2, GRU 2, `_chunks` and `_recurrence` 2.9, 3.7: XLA compiles the loop
 #                  over time with what is in it. Long sequences in two halves side by side, which it compiles alone.
 #   of any length  without XLA, which would compile anew for every length that it meets. Arrays have one length: as
-#                  above, 2.1 times as fast as without (LSTM, 64 units, 40 words), sooner done after 450 steps; a data
-#                  set, maybe of strings, may have one: the loops alone, 1.5.
+#                  above, 2.3 times as fast as without (LSTM, 64 units, 40 words), sooner done after 450 steps; a data
+#                  set, maybe of strings, may have one: the loops alone, 2, and in 1 s less to compile.
 # XLA takes 1 to 1.4 s more of dense networks, 1.5 to 3 of recurrent ones, and saves 0.2 to 0.5 ms a step, and 2 to 4.
 # Autoencoders take the row of the layers that they are made of, but
 #   dense autoencoder  as fast through XLA as without: large products take the time, and XLA a fifth more memory.

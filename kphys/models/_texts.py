@@ -70,7 +70,7 @@ def _numbers(vectorization: keras.layers.TextVectorization, rows: int, x: Any) -
     def cut(texts: tf.Tensor) -> tf.Tensor:
         return tf.cast(vectorization(texts), NUMBERS)
 
-    if len(x) <= _TEXTS_AT_ONCE:
+    if len(x) <= _TEXTS_AT_ONCE:  # Sooner done than a pipeline is built.
         numbers = cut(x).numpy()
     else:
         parts = tf.data.Dataset.from_tensor_slices(x).batch(_TEXTS_AT_ONCE).map(cut, num_parallel_calls=os.cpu_count())

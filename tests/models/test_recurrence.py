@@ -171,6 +171,16 @@ def test_step_by_step_nothing_is_compiled_alone(passes):
     assert not passes.called
 
 
+def test_step_by_step_long_sequences_have_keras_loops(monkeypatch):
+    monkeypatch.setattr(_recurrence, "_LONG", 1)
+    model, loops = kphys.rnn_classifier((STEPS, 1), 2, units=2), []
+    calls_of(model).steps_worth_xla = 1
+    model.run_eagerly = True
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: loops.append(calls_of(model).loops))
+    model.fit(np.zeros((4, STEPS, 1)), np.arange(4) % 2, callbacks=[look], verbose=0)
+    assert loops == [False]
+
+
 def test_without_jit_compile_there_is_no_xla_at_all(passes):
     model = kphys.rnn_classifier((STEPS, 1), 2, units=2)
     calls_of(model).steps_worth_xla = 1
