@@ -26,7 +26,9 @@ FAMILIES: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
     "CNN": ("cnn_classifier", (28, 28, 1), 32, {"filters": (32, 64), "hidden_units": 128}),
     "LSTM": ("rnn_classifier", (28, 28), 32, {"units": 64}),
     "autoencoder": ("autoencoder", (784,), 32, {"hidden_units": 100}),
+    "convolutional autoencoder": ("conv_autoencoder", (28, 28, 1), 32, {}),
     "VAE": ("vae", (784,), 32, {"hidden_units": 400}),
+    "convolutional VAE": ("conv_vae", (28, 28, 1), 32, {}),
 }
 
 
