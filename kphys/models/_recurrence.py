@@ -232,8 +232,8 @@ _MOST_PARTS = 2
 
 
 def _parts() -> int:
-    """Gives how many parts of a batch run side by side."""
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    """Gives how many parts of a batch run side by side: each is an operation."""
+    threads = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
     return min(threads, _MOST_PARTS)
 
 

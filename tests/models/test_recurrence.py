@@ -101,6 +101,13 @@ def test_xla_compiles_halves_of_the_batch_alone(cell, masked, sequences):
     _assert_same(answers, expected)
 
 
+@pytest.mark.parametrize(("side_by_side", "parts"), [(1, 1), (2, 2), (64, 2)])
+def test_a_batch_is_cut_where_operations_run_side_by_side(side_by_side, parts, monkeypatch):
+    for name, threads in {"inter": side_by_side, "intra": 1}.items():
+        monkeypatch.setattr(tf.config.threading, f"get_{name}_op_parallelism_threads", lambda threads=threads: threads)
+    assert _recurrence._parts() == parts
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_halves_of_small_and_odd_batches(batch):
     layer = _layer(LSTM, return_sequences=True)
